@@ -1,0 +1,87 @@
+# Two commands matter: `make demo` shows the product, `make test` proves it.
+# Both need python3 (3.11 or newer, with venv) or uv, and the package index; nothing else.
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+
+VENV := .venv
+BIN := $(VENV)/bin
+PACKAGES := messaging chassis orchestrator participants dlq_worker
+SCRIPTS := .ci/run tests/environment/install tests/servers/apt-install
+# What pytest is to run, for example: make test PYTEST_ARGS="-n 2 tests/store"
+PYTEST_ARGS ?=
+# What the demo is to do, for example: make demo DEMO_ARGS="--sagas 50"
+DEMO_ARGS ?=
+FAST := not (rabbitmq or postgres or node or prometheus or slow)
+
+export PYTHON
+
+##@ Use
+
+.PHONY: help
+help: ## Show this help
+	@awk 'BEGIN { FS = ":.*## " } \
+	  /^##@ / { printf "\n%s\n", substr($$0, 5) } \
+	  /^[a-z][a-z-]*:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+.PHONY: demo
+demo: $(VENV)/.for-demo ## Run some hundred orders in one process; needs no server
+	$(BIN)/saga demo $(DEMO_ARGS)
+
+.PHONY: test
+test: $(VENV)/.for-test ## Run the whole suite; finds or starts RabbitMQ and PostgreSQL
+	$(BIN)/python tests/services.py run -- $(BIN)/python -m pytest $(PYTEST_ARGS)
+
+##@ Work on it
+
+.PHONY: check
+check: lint types imports fast ## Format, lint, types, imports and the tests that need no server
+
+.PHONY: format
+format: $(VENV)/.for-check ## Format the code and mend what the linter can
+	$(BIN)/ruff format
+	$(BIN)/ruff check --fix
+
+.PHONY: lint
+lint: $(VENV)/.for-check ## Look at format, style and shell scripts
+	$(BIN)/ruff format --check
+	$(BIN)/ruff check
+	$(BIN)/shellcheck $(SCRIPTS)
+
+.PHONY: types
+types: $(VENV)/.for-check ## Check types, strictly
+	$(BIN)/mypy
+
+.PHONY: imports
+imports: $(VENV)/.for-check ## Check who imports whom, and that every dependency is declared
+	$(BIN)/lint-imports
+	$(BIN)/deptry $(PACKAGES)
+
+.PHONY: fast
+fast: $(VENV)/.for-check ## Run the tests that need no server
+	env -u CI -u SAGA_TEST_AMQP_URL -u SAGA_TEST_DATABASE_URL \
+	  $(BIN)/python -m pytest -m "$(FAST)" $(PYTEST_ARGS)
+
+.PHONY: lock
+lock: ## Renew uv.lock after a change of dependencies; needs uv
+	uv lock
+
+.PHONY: clean
+clean: ## Remove the virtual environment and everything that was generated
+	rm -rf $(VENV) build dist .mypy_cache .pytest_cache .ruff_cache .import_linter_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# One environment; a richer one also does for the poorer purposes.
+INSTALL := tests/environment/install $(VENV)
+
+$(VENV)/.for-demo: pyproject.toml uv.lock
+	$(INSTALL)
+	@touch $@
+
+$(VENV)/.for-test: pyproject.toml uv.lock
+	$(INSTALL) test
+	@touch $@ $(VENV)/.for-demo
+
+$(VENV)/.for-check: pyproject.toml uv.lock
+	$(INSTALL) test lint
+	@touch $@ $(VENV)/.for-test $(VENV)/.for-demo

@@ -1,0 +1,1 @@
+"""What every program stands on: settings, lifecycle, health, logs, metrics, tracing."""

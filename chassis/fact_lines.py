@@ -1,0 +1,191 @@
+"""Facts as log lines: one each, with the ids that one searches for, and never a payload."""
+
+import logging
+import time
+from collections.abc import Callable
+from typing import Any, Final, assert_never
+
+import structlog
+
+from chassis.facts import (
+    BatchCommitted,
+    BatchPublished,
+    CommandHandled,
+    ConnectionChanged,
+    DeadLettered,
+    Fact,
+    GaugeMeasured,
+    LateReply,
+    MessageRejected,
+    Noticed,
+    SagaAdvanced,
+    StepMoved,
+)
+from chassis.rates import Passage, RateLimit
+
+_NAME: Final = "saga"
+_PER_SECOND: Final = 10
+_MAX_TEXT: Final = 500
+_TROUBLE: Final = frozenset({"failed", "compensation_failed"})
+_HARMLESS: Final = frozenset({"duplicate", "stale"})
+_LEVELS: Final = {
+    "debug": logging.DEBUG,
+    "info": logging.INFO,
+    "warning": logging.WARNING,
+    "error": logging.ERROR,
+}
+_NOTHING: Final = (None, "")
+_OUR_KEYS: Final = frozenset({"event", "level", "logger", "timestamp", "exc_info", "stack"})
+
+
+class FactLog:
+    """A listener of facts that writes them to the log, floods of bad input in moderation."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._log = structlog.stdlib.get_logger(_NAME)
+        self._is_enabled_for = logging.getLogger(_NAME).isEnabledFor  # cheap where it is silent
+        self._limit = RateLimit(_PER_SECOND, clock)
+
+    def __call__(self, fact: Fact) -> None:  # noqa: C901  # one case for each kind
+        match fact:
+            case SagaAdvanced():
+                self._saga_advanced(fact)
+            case LateReply():
+                self._late_reply(fact)
+            case MessageRejected():
+                self._message_rejected(fact)
+            case DeadLettered():
+                self._dead_lettered(fact)
+            case BatchCommitted():
+                self._write(logging.DEBUG, "batch committed", size=fact.size)
+            case BatchPublished():
+                self._batch_published(fact)
+            case CommandHandled():
+                self._command_handled(fact)
+            case ConnectionChanged():
+                self._connection_changed(fact)
+            case GaugeMeasured():
+                pass
+            case Noticed():
+                self._noticed(fact)
+            case _:
+                assert_never(fact)
+
+    def _saga_advanced(self, fact: SagaAdvanced) -> None:
+        errors = [move.error for move in fact.moves if move.error]
+        failed = [move for move in fact.moves if move.after in _TROUBLE]
+        level = logging.WARNING if errors or failed or fact.compensation_retries else logging.INFO
+        if not self._is_enabled_for(level):
+            return
+        self._write(
+            level,
+            "saga started" if fact.is_new else "saga advanced",
+            saga_id=fact.saga_id,
+            saga_type=fact.saga_type,
+            state=fact.state,
+            step=", ".join(dict.fromkeys(move.step for move in fact.moves if move.step)),
+            moves="; ".join(_move(move) for move in fact.moves),
+            retries=", ".join(fact.compensation_retries),
+            error="; ".join(errors),
+            seconds=None if fact.duration is None else fact.duration.total_seconds(),
+        )
+
+    def _late_reply(self, fact: LateReply) -> None:
+        self._write_limited(
+            logging.INFO if fact.kind in _HARMLESS else logging.WARNING,
+            "late reply",
+            fact.kind,
+            saga_id=fact.saga_id,
+            saga_type=fact.saga_type,
+            step=fact.step,
+            kind=fact.kind,
+        )
+
+    def _message_rejected(self, fact: MessageRejected) -> None:
+        self._write_limited(
+            logging.WARNING,
+            "message rejected",
+            fact.reason,
+            queue=fact.queue,
+            reason=fact.reason,
+            detail=fact.detail,
+            message_id=fact.message_id,
+        )
+
+    def _dead_lettered(self, fact: DeadLettered) -> None:
+        self._write_limited(
+            logging.WARNING,
+            "dead letter",
+            fact.reason,
+            reason=fact.reason,
+            saga_id=fact.saga_id,
+            saga_type=fact.saga_type,
+            step=fact.step,
+            error=fact.error,
+        )
+
+    def _batch_published(self, fact: BatchPublished) -> None:
+        has_trouble = fact.unroutable or fact.unknown
+        self._write_limited(
+            logging.WARNING if has_trouble else logging.DEBUG,
+            "batch not fully published" if has_trouble else "batch published",
+            "",
+            size=fact.size,
+            seconds=fact.took.total_seconds(),
+            unroutable=fact.unroutable or None,
+            unknown=fact.unknown or None,
+        )
+
+    def _command_handled(self, fact: CommandHandled) -> None:
+        self._write(
+            logging.WARNING if fact.error else logging.INFO,
+            "command handled",
+            saga_id=fact.saga_id,
+            step=fact.step,
+            command=f"{fact.participant}.{fact.command}",
+            direction=fact.direction,
+            outcome=fact.outcome,
+            attempt=fact.attempt,
+            seconds=fact.took.total_seconds(),
+            error=fact.error,
+        )
+
+    def _connection_changed(self, fact: ConnectionChanged) -> None:
+        self._write(
+            logging.INFO if fact.up else logging.WARNING,
+            "connected" if fact.up else "connection lost",
+            peer=fact.peer,
+            detail=fact.detail,
+        )
+
+    def _noticed(self, fact: Noticed) -> None:
+        details = {f"{key}_" if key in _OUR_KEYS else key: v for key, v in fact.details.items()}
+        self._write(_LEVELS.get(fact.level, logging.WARNING), fact.message, **details)
+
+    def _write_limited(self, level: int, event: str, group: str, **fields: Any) -> None:
+        """At most ten a second of one group; the next second says how many there were."""
+        if not self._is_enabled_for(level):
+            return
+        passage, suppressed = self._limit.admit(f"{event} {group}")
+        if passage is Passage.NO:
+            return
+        more = "further ones are not written for a second" if passage is Passage.LAST else None
+        self._write(level, event, **fields, suppressed=suppressed or None, more=more)
+
+    def _write(self, level: int, event: str, **fields: Any) -> None:
+        if self._is_enabled_for(level):
+            said = {key: _short(v) for key, v in fields.items() if v not in _NOTHING}
+            self._log.log(level, event, **said)
+
+
+def _move(move: StepMoved) -> str:
+    words = f"{move.step or 'saga'}: {move.before} -> {move.after}"
+    attempt = f"attempt {move.attempt}" if move.attempt and move.attempt > 1 else None
+    remarks = ", ".join(filter(None, (attempt, move.note, move.actor and f"by {move.actor}")))
+    return f"{words} ({remarks})" if remarks else words
+
+
+def _short(value: object) -> object:
+    if isinstance(value, str) and len(value) > _MAX_TEXT:
+        return f"{value[:_MAX_TEXT]}…"
+    return value

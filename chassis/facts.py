@@ -1,0 +1,134 @@
+"""What happened, as frozen values. Programs report them once; metrics and logs listen."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import timedelta
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StepMoved:
+    """A transition of a step, or (with `step` None) of the saga's own state."""
+
+    step: str | None
+    before: str
+    after: str
+    attempt: int | None = None
+    direction: str | None = None
+    duration: timedelta | None = None  # of the finished action or compensation, from stored times
+    note: str | None = None
+    error: str | None = None
+    cause: str | None = None
+    actor: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SagaAdvanced:
+    """A saga moved, and the move is committed."""
+
+    saga_id: str
+    saga_type: str
+    state: str
+    moves: Sequence[StepMoved]
+    is_new: bool = False
+    duration: timedelta | None = None  # set when it has just ended
+    compensation_retries: Sequence[str] = ()  # names of steps whose compensation is tried again
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LateReply:
+    """A reply that changed nothing or came too late; kind as in saga_late_replies_total."""
+
+    saga_id: str
+    saga_type: str
+    step: str | None
+    kind: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MessageRejected:
+    """A message broke the contract and was sent to the dead letters."""
+
+    queue: str
+    reason: str
+    detail: str
+    message_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeadLettered:
+    """The orchestrator, or the dlq worker's intake, has one dead letter more."""
+
+    reason: str
+    saga_id: str | None = None
+    saga_type: str | None = None
+    step: str | None = None
+    error: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BatchCommitted:
+    size: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BatchPublished:
+    size: int
+    took: timedelta
+    unroutable: int = 0
+    unknown: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CommandHandled:
+    """A participant answered a command."""
+
+    participant: str
+    command: str
+    direction: str
+    outcome: str  # completed, failed, replayed, refused, later
+    saga_id: str
+    step: str
+    attempt: int
+    took: timedelta
+    error: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConnectionChanged:
+    """A connection to the broker or the database came up or went down."""
+
+    peer: str  # "broker" or "database"
+    up: bool
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GaugeMeasured:
+    """Fresh values of a gauge by its label values, replacing all earlier ones."""
+
+    name: str
+    values: Mapping[tuple[str, ...], float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Noticed:
+    """Anything else worth a log line, with its level."""
+
+    level: str  # debug, info, warning, error
+    message: str
+    details: Mapping[str, object] = field(default_factory=dict)
+
+
+Fact = (
+    SagaAdvanced
+    | LateReply
+    | MessageRejected
+    | DeadLettered
+    | BatchCommitted
+    | BatchPublished
+    | CommandHandled
+    | ConnectionChanged
+    | GaugeMeasured
+    | Noticed
+)
+Observe = Callable[[Fact], None]

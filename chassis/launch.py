@@ -1,0 +1,38 @@
+"""From a command line to a running program: settings, logs, then its main function."""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from typing import Any, TypeVar
+
+from chassis import logs
+from chassis.lifecycle import report, run
+from chassis.settings import Settings, load
+from messaging.errors import ConfigurationError
+
+S = TypeVar("S", bound=Settings)
+
+_log = logging.getLogger(__name__)
+
+
+def launch(
+    main: Callable[[S, asyncio.Event], Awaitable[None]],
+    settings_class: type[S],
+    *,
+    name: str,
+    **flags: Any,
+) -> int:
+    """Load settings, set up the log as they say, run `main(settings, stopping)`: the exit code.
+
+    `flags` are settings from the command line; those that are None were not given.
+    """
+    logs.configure()
+    try:
+        settings = load(settings_class, **flags)
+    except ConfigurationError as error:
+        return report(error)
+    logs.configure(log_format=settings.log_format, log_level=settings.log_level)
+    for caution in settings.cautions():
+        _log.warning("%s", caution)
+    drain_timeout = settings.drain_timeout.total_seconds()
+    return run(lambda stopping: main(settings, stopping), name=name, drain_timeout=drain_timeout)

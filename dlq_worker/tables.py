@@ -1,0 +1,133 @@
+"""The tables of the dead letters, beside those of the sagas in one database."""
+
+from enum import StrEnum
+from typing import Final
+
+import sqlalchemy as sa
+
+from dlq_worker.statuses import AlertStatus, Severity, Status
+from orchestrator.store.tables import Json, Moment, metadata
+
+# SQLite numbers its rows by itself only with this very type.
+_Number: Final = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
+
+
+def _one_of(column: str, words: type[StrEnum]) -> str:
+    return f"{column} IN ({', '.join(repr(word.value) for word in words)})"
+
+
+dead_letters = sa.Table(
+    "dead_letters",
+    metadata,
+    sa.Column("id", _Number, sa.Identity(always=True), primary_key=True),
+    sa.Column("key", sa.Text, nullable=False),
+    sa.Column("arrival", sa.Text),
+    sa.Column("origin", sa.Text, nullable=False),
+    sa.Column("place", sa.Text, nullable=False),
+    sa.Column("queue", sa.Text),
+    sa.Column("reason", sa.Text, nullable=False),
+    sa.Column("signature", sa.Text, nullable=False),
+    sa.Column("saga_id", sa.Text),
+    sa.Column("saga_type", sa.Text),
+    sa.Column("step_name", sa.Text),
+    sa.Column("direction", sa.Text),
+    sa.Column("destination", sa.Text),
+    sa.Column("attempt", sa.Integer),
+    sa.Column("error", sa.Text),
+    sa.Column("routing_key", sa.Text, nullable=False),
+    sa.Column("type", sa.Text),
+    sa.Column("message_id", sa.Text),
+    sa.Column("headers", Json, nullable=False),
+    sa.Column("properties", Json, nullable=False),
+    sa.Column("body", sa.LargeBinary, nullable=False),
+    sa.Column("body_bytes", sa.BigInteger, nullable=False),
+    sa.Column("status", sa.Text, nullable=False),
+    sa.Column("times_seen", sa.Integer, nullable=False),
+    sa.Column("first_seen", Moment, nullable=False),
+    sa.Column("last_seen", Moment, nullable=False),
+    sa.Column("replays", sa.Integer, nullable=False),
+    sa.Column("last_replay_at", Moment),
+    sa.Column("next_replay_at", Moment),  # when the worker looks at it again
+    sa.Column("saga_version", sa.BigInteger),  # of the last look; NULL: not followed
+    sa.Column("send_requested", sa.Boolean(create_constraint=False), nullable=False),
+    sa.Column("alert_key", sa.Text),
+    sa.Column("closed_at", Moment),
+    sa.Column("closed_by", sa.Text),
+    sa.Column("closed_reason", sa.Text),
+    sa.UniqueConstraint("key", name="key"),
+    sa.CheckConstraint(_one_of("status", Status), name="status"),
+)
+
+_UNCLOSED: Final = sa.text("status IN ('open', 'replaying')")
+sa.Index(
+    "ix_dead_letters_due",
+    dead_letters.c.next_replay_at,
+    postgresql_where=_UNCLOSED,
+    sqlite_where=_UNCLOSED,
+)
+sa.Index("ix_dead_letters_saga", dead_letters.c.saga_id)
+sa.Index("ix_dead_letters_signature", dead_letters.c.signature)
+sa.Index("ix_dead_letters_alert", dead_letters.c.alert_key)
+
+# Append-only: everything that was done about a letter, by the worker or by a person.
+dead_letter_actions = sa.Table(
+    "dead_letter_actions",
+    metadata,
+    sa.Column("id", _Number, sa.Identity(always=True), primary_key=True),
+    sa.Column("letter_id", sa.BigInteger, nullable=False),
+    sa.Column("at", Moment, nullable=False),
+    sa.Column("action", sa.Text, nullable=False),
+    sa.Column("by", sa.Text, nullable=False),
+    sa.Column("reason", sa.Text),
+)
+sa.Index("ix_dead_letter_actions_letter", dead_letter_actions.c.letter_id)
+
+alerts = sa.Table(
+    "alerts",
+    metadata,
+    sa.Column("id", _Number, sa.Identity(always=True), primary_key=True),
+    sa.Column("key", sa.Text, nullable=False),
+    sa.Column("letter_id", sa.BigInteger, nullable=False),  # the latest one it is about
+    sa.Column("status", sa.Text, nullable=False),
+    sa.Column("severity", sa.Text, nullable=False),
+    sa.Column("title", sa.Text, nullable=False),
+    sa.Column("summary", sa.Text, nullable=False),
+    sa.Column("created_at", Moment, nullable=False),
+    sa.Column("times_sent", sa.Integer, nullable=False),  # rounds begun
+    sa.Column("last_sent_at", Moment),
+    sa.Column("next_send_at", Moment),  # when the next round begins
+    sa.Column("acknowledged_at", Moment),
+    sa.Column("acknowledged_by", sa.Text),
+    sa.Column("closed_at", Moment),
+    sa.UniqueConstraint("key", name="key"),
+    sa.CheckConstraint(_one_of("status", AlertStatus), name="status"),
+    sa.CheckConstraint(_one_of("severity", Severity), name="severity"),
+)
+_SENDABLE: Final = sa.text("next_send_at IS NOT NULL")
+sa.Index("ix_alerts_due", alerts.c.next_send_at, postgresql_where=_SENDABLE, sqlite_where=_SENDABLE)
+
+# One row for each alert, round and sink: never twice for the same thing.
+alert_deliveries = sa.Table(
+    "alert_deliveries",
+    metadata,
+    sa.Column("id", _Number, sa.Identity(always=True), primary_key=True),
+    sa.Column("alert_id", sa.BigInteger, nullable=False),
+    sa.Column("round", sa.Integer, nullable=False),
+    sa.Column("sink", sa.Text, nullable=False),
+    sa.Column("is_resolved", sa.Boolean(create_constraint=False), nullable=False),
+    sa.Column("ok", sa.Boolean(create_constraint=False), nullable=False),
+    sa.Column("attempts", sa.Integer, nullable=False),
+    sa.Column("begun_at", Moment, nullable=False),
+    sa.Column("due_at", Moment),  # NULL: settled
+    sa.Column("sent_at", Moment),
+    sa.Column("error", sa.Text),
+    sa.UniqueConstraint("alert_id", "round", "sink", name="alert_round_sink"),
+)
+_PENDING: Final = sa.text("due_at IS NOT NULL")
+sa.Index(
+    "ix_alert_deliveries_due",
+    alert_deliveries.c.sink,
+    alert_deliveries.c.due_at,
+    postgresql_where=_PENDING,
+    sqlite_where=_PENDING,
+)

@@ -1,0 +1,1 @@
+"""What `saga doctor` looks at, one part of an installation in each module."""

@@ -1,0 +1,128 @@
+"""The keys of what commands print with `-o json`. Stable: new ones may come, none goes."""
+
+from collections.abc import Mapping
+from typing import Final
+
+Keys = Mapping[str, str]
+
+_DONE: Final[Keys] = {"id": "the dead letter's number", "message": "what came of it"}
+_TOPOLOGY: Final[Keys] = {
+    "exchanges": "`name`, `type`",
+    "queues": "`name`, `arguments`",
+    "bindings": "`exchange`, `routing_key`, `queue`",
+}
+_LETTER: Final[Keys] = {
+    "id": "its number",
+    "reason": "one word, such as `compensation_exhausted` or `bad_json`",
+    "saga_id": "null if it names none",
+    "saga_type": "null if it is not known",
+    "step_name": "null if it is about no step",
+    "direction": "`action`, `compensation` or null",
+    "destination": "the command that could not be carried out, or null",
+    "queue": "where it died, or was rejected from; null for those of the orchestrator",
+    "error": "what went wrong",
+    "signature": "its cause: the error with ids and numbers masked",
+    "status": "`open`, `replaying`, `resolved`, `discarded` or `superseded`",
+    "replays": "how often it was sent again",
+    "next_replay_at": "when the DLQ worker looks at it again, or null",
+    "times_seen": "how often it came",
+    "first_seen": "when it came first",
+    "last_seen": "when it came last",
+    "closed_at": "null while it is open",
+    "closed_by": "a person, or `dlq worker`",
+    "closed_reason": "why",
+    "alert": "null, or `id`, `status`, `severity`, `title`, `summary`, `times_sent`, "
+    "`created_at`, `last_sent_at`, `acknowledged_by`, `acknowledged_at`",
+}
+_SAGA: Final[Keys] = {
+    "saga_id": "its id",
+    "saga_type": "the definition's name",
+    "state": "`started`, `pending`, `compensating`, `completed` or `failed`",
+    "version": "how many lines its history has",
+    "first_failure": "null, or `step` (null if it was cancelled or could not be planned), "
+    "`error`, `at`",
+    "cancel_reason": "null, or who cancelled it and why",
+    "created_at": "when it was started",
+    "updated_at": "when it moved last",
+    "ended_at": "null until it has ended",
+    "wake_at": "when the clock has to look at it, or null",
+}
+
+LISTED: Final = frozenset(
+    {"list", "dlq list", "dlq groups", "dlq ack", "dlq retry", "dlq resolve", "dlq discard"}
+)
+"""Commands that print an array of such objects."""
+
+JSON_KEYS: Final[Mapping[str, Keys]] = {
+    "start": {
+        "saga_id": "its id",
+        "state": "its state; with `--wait` the last one",
+        "has_ended": "with `--wait` only: false if the timeout ran out",
+    },
+    "wait": {
+        "saga_id": "its id",
+        "state": "its last state",
+        "has_ended": "false if the timeout ran out",
+    },
+    "cancel": {"saga_id": "its id", "state": "its state now"},
+    "list": {**_SAGA, "is_stuck": "it has not moved although nothing is scheduled to move it"},
+    "show": {
+        **_SAGA,
+        "data": "what it was started with, and every result",
+        "steps": "in the order of the plan: `name`, `status`, `stage` (those with one number run "
+        "in parallel), `action`, `compensation`, `attempts`, `compensation_attempts`, `forgiven` "
+        "(attempts before a retry by hand), `error`, `effect_unknown`, `unroutable`, `pivot`, "
+        "`result`, `timeout` (seconds), `deadline`, `retry_at`, `started_at`, `completed_at`, "
+        "`compensation_started_at`, `compensated_at`, and `commands`: each command that was sent, "
+        "as `direction`, `attempt`, `began_at`, `ended_at`, `outcome`, `error`",
+        "history": "every transition: `version`, `at`, `step` (null: the saga's own state), "
+        "`from`, `to`, `cause` (a message, `clock` or `operator`), `actor`, `attempt`, `note`, "
+        "`error`",
+        "on_exhausted": "`halt` or `continue`",
+        "owes": "destinations of the messages that may have to be sent again",
+        "traceparent": "the trace it belongs to, or null",
+        "next": "what it waits for: `waiting_for` (`plan`, `reply`, `queue`, `attempt`, `replay`, "
+        "`person` or `orchestrator`), `step`, `at`, `text`; empty when it has ended",
+        "dead_letters": "as `saga dlq list` has them, closed ones as well",
+    },
+    "dlq list": _LETTER,
+    "dlq groups": {
+        "signature": "the cause",
+        "reason": "one word",
+        "letters": "how many dead letters",
+        "sagas": "of how many sagas",
+        "first_seen": "the first of them",
+        "last_seen": "the last of them",
+        "example_id": "the number of the latest one",
+    },
+    "dlq show": {
+        **_LETTER,
+        "routing_key": "by which it came to the dead letters",
+        "attempt": "of the command, or null",
+        "headers": "of the message",
+        "properties": "of the message",
+        "body": "its text, as far as it was kept",
+        "body_bytes": "its full size",
+        "actions": "what was done about it: `at`, `action`, `by`, `reason`",
+    },
+    "dlq ack": _DONE,
+    "dlq retry": _DONE,
+    "dlq resolve": _DONE,
+    "dlq discard": _DONE,
+    "db upgrade": {"before": "the revision before, or null", "revision": "the revision now"},
+    "db current": {
+        "revision": "the database's, or null",
+        "needed": "what this release needs",
+        "is_behind": "true if the database must be upgraded",
+    },
+    "topology show": _TOPOLOGY,
+    "topology declare": _TOPOLOGY,
+    "topology verify": {
+        "is_as_it_should_be": "true or false",
+        "differences": "one sentence for each",
+    },
+    "doctor": {
+        "is_healthy": "false if there is a problem",
+        "checks": "`check`, `level` (`ok`, `warning` or `problem`), `detail`, `remedy` (or null)",
+    },
+}

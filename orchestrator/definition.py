@@ -1,0 +1,208 @@
+"""What a saga author writes: SagaOrchestrator, SagaStep, RetryPolicy."""
+
+from collections.abc import Mapping, Sequence
+from copy import deepcopy
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any, ClassVar, Final, Literal
+
+from messaging.contract import DESTINATION, participant_of
+from messaging.errors import DefinitionError
+from orchestrator.definition_checks import (
+    check_on_exhausted,
+    check_order,
+    check_pivot_flag,
+    check_saga_type,
+    check_step_name,
+    checked_compensation,
+    checked_destination,
+    checked_on_timeout,
+    checked_payload,
+    checked_policy,
+    checked_timeout,
+    checked_timeouts,
+)
+from orchestrator.mentions import texts_in
+from orchestrator.saga.plan import ONCE, OnTimeout, PlannedStep, RetryPolicy
+
+DEFAULT_TIMEOUT: Final = timedelta(minutes=5)
+MAX_STEPS: Final = 200
+
+__all__ = ["RetryPolicy", "SagaOrchestrator", "SagaStep", "participants_of", "plan_for"]
+
+
+@dataclass(frozen=True, slots=True)
+class SagaStep:
+    """One step: a command to a participant, and the command that undoes it.
+
+    `action` and `compensation` are `Participant.Command`; without a compensation there is
+    nothing to undo. `timeout` is how long a reply is awaited. `payload` lists the keys of the
+    saga's data that the commands carry (default: all). After a step with `pivot` has completed
+    nothing is compensated any more: the steps after it are retried until they succeed or a
+    person is called. See docs/guides/writing-a-saga.md.
+    """
+
+    name: str
+    action: str
+    compensation: str | None = None
+    timeout: timedelta | None = None
+    retry: RetryPolicy | None = None
+    compensation_retry: RetryPolicy | None = None
+    on_timeout: Literal["compensate", "resend"] = "compensate"
+    payload: Sequence[str] | None = None
+    pivot: bool = False
+
+
+class SagaOrchestrator:
+    """A saga definition. Subclass it, name its `saga_type`, and define its steps.
+
+    `STEP_TIMEOUTS` gives timeouts by step name; a step's own `timeout` wins; the default is
+    5 minutes. `on_compensation_exhausted` says whether earlier compensations wait for the
+    operator ("halt") or go ahead ("continue") when one has failed for good.
+    """
+
+    saga_type: ClassVar[str] = ""
+    STEP_TIMEOUTS: ClassVar[Mapping[str, timedelta]] = {}
+    on_compensation_exhausted: ClassVar[Literal["halt", "continue"]] = "halt"
+
+    def define_steps(self, data: dict[str, Any]) -> "list[SagaStep | list[SagaStep]]":
+        """The steps for a saga with this data, computed once, when it starts.
+
+        A list inside the list is a stage whose steps run in parallel.
+        """
+        raise NotImplementedError(f"{type(self).__name__} defines no steps")
+
+
+def plan_for(definition: SagaOrchestrator, data: Mapping[str, Any]) -> tuple[PlannedStep, ...]:
+    """The plan of a saga with this data. Raises DefinitionError naming what is wrong."""
+    name = definition.saga_type
+    try:
+        stages = definition.define_steps(deepcopy(dict(data)))
+    except Exception as error:
+        raise DefinitionError(
+            f"{name}.define_steps raised {type(error).__name__}: {error}"
+        ) from error
+    steps = _staged(name, stages)
+    pivot_stage = next((stage for stage, step in steps if step.pivot is True), None)
+    timeouts = definition.STEP_TIMEOUTS
+    plan = tuple(
+        _planned(name, step, stage, timeouts, _goes_forward(step, stage, pivot_stage))
+        for stage, step in steps
+    )
+    check_order(name, plan)
+    return plan
+
+
+def participants_of(definition: SagaOrchestrator) -> frozenset[str]:
+    """The participants that the definition names, in its code or in a plan without data."""
+    texts = texts_in(type(definition))
+    declared = frozenset(participant_of(text) for text in texts if DESTINATION.fullmatch(text))
+    try:
+        return declared | participants_of_plan(plan_for(definition, {}))
+    except DefinitionError:
+        return declared
+
+
+def participants_of_plan(plan: Sequence[PlannedStep]) -> frozenset[str]:
+    destinations = [
+        destination for step in plan for destination in (step.action, step.compensation)
+    ]
+    return frozenset(participant_of(name) for name in destinations if name is not None)
+
+
+def check_definition(definition: SagaOrchestrator) -> None:
+    """Refuse what can be seen to be wrong without a saga's data."""
+    name = type(definition).__name__
+    check_saga_type(name, definition.saga_type)
+    check_on_exhausted(name, definition.on_compensation_exhausted)
+    timeouts = checked_timeouts(definition.saga_type, definition.STEP_TIMEOUTS)
+    plan = _plan_without_data(definition)
+    if plan is not None:
+        _check_timeouts_name_steps(definition, timeouts, plan)
+
+
+def _plan_without_data(definition: SagaOrchestrator) -> tuple[PlannedStep, ...] | None:
+    """It shows most mistakes; a definition that needs data is checked when a saga starts."""
+    try:
+        definition.define_steps({})
+    except (NotImplementedError, NameError) as error:
+        raise DefinitionError(f"{definition.saga_type}.define_steps: {error}") from error
+    except Exception:
+        return None
+    return plan_for(definition, {})
+
+
+def _check_timeouts_name_steps(
+    definition: SagaOrchestrator,
+    timeouts: Mapping[str, timedelta],
+    plan: Sequence[PlannedStep],
+) -> None:
+    """A step that the plan does not have without data must at least be mentioned somewhere."""
+    known = {step.name for step in plan} | texts_in(type(definition))
+    for step in timeouts:
+        if step not in known:
+            names = ", ".join(planned.name for planned in plan)
+            raise DefinitionError(
+                f"{definition.saga_type}.STEP_TIMEOUTS has {step!r}, and there is no such step; "
+                f"use one of {names}, or give the step its timeout= where it is made"
+            )
+
+
+def _staged(saga_type: str, stages: object) -> "list[tuple[int, SagaStep]]":
+    """Each step with the number of its stage; empty stages do not count."""
+    if not isinstance(stages, list | tuple):
+        raise DefinitionError(
+            f"{saga_type}.define_steps returned {stages!r}; return a list of SagaSteps"
+        )
+    filled = [stage for stage in stages if not _is_list(stage) or stage]
+    if not filled:
+        raise DefinitionError(f"{saga_type}.define_steps returned no step; return at least one")
+    found = []
+    for number, stage in enumerate(filled):
+        for step in stage if _is_list(stage) else [stage]:
+            if not isinstance(step, SagaStep):
+                raise DefinitionError(
+                    f"{saga_type}.define_steps returned {step!r}; "
+                    "every step is a SagaStep, or a list of them for a parallel stage"
+                )
+            found.append((number, step))
+    if len(found) > MAX_STEPS:
+        raise DefinitionError(
+            f"{saga_type} has {len(found)} steps; at most {MAX_STEPS} are possible"
+        )
+    return found
+
+
+def _is_list(stage: object) -> bool:
+    return isinstance(stage, list | tuple)
+
+
+def _goes_forward(step: SagaStep, stage: int, pivot_stage: int | None) -> bool:
+    """There is no way back once it may have happened: it is tried again until it succeeds."""
+    is_final_pivot = step.pivot is True and step.compensation is None
+    return is_final_pivot or (pivot_stage is not None and stage > pivot_stage)
+
+
+def _planned(
+    saga_type: str, step: SagaStep, stage: int, timeouts: Mapping[str, timedelta], forward: bool
+) -> PlannedStep:
+    check_step_name(saga_type, step.name)
+    where = f"{saga_type}.{step.name}"
+    check_pivot_flag(where, step.pivot)
+    on_timeout = checked_on_timeout(where, step.on_timeout)
+    resends = forward or on_timeout is OnTimeout.RESEND
+    usual = RetryPolicy() if resends else ONCE
+    timeout = timeouts.get(step.name, DEFAULT_TIMEOUT) if step.timeout is None else step.timeout
+    undoing = checked_policy(where, "compensation_retry", step.compensation_retry)
+    return PlannedStep(
+        name=step.name,
+        stage=stage,
+        action=checked_destination(where, "action", step.action),
+        compensation=checked_compensation(where, step.compensation),
+        timeout=checked_timeout(where, timeout),
+        retry=checked_policy(where, "retry", step.retry) or usual,
+        compensation_retry=undoing or RetryPolicy(),
+        on_timeout=OnTimeout.RESEND if resends else OnTimeout.COMPENSATE,
+        payload=checked_payload(where, step.payload),
+        pivot=step.pivot,
+    )

@@ -1,0 +1,159 @@
+"""The pen that `decide` writes with: no change to a saga without its line in the history."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import datetime, timedelta
+from typing import Any, Final
+
+from orchestrator.saga.plan import RetryPolicy
+from orchestrator.saga.state import (
+    Decision,
+    Failure,
+    Outbound,
+    Saga,
+    SagaState,
+    Step,
+    StepStatus,
+    Transition,
+    Verdict,
+)
+
+Delay = Callable[[RetryPolicy, int, str], timedelta]
+"""The pause after attempt n of a policy; the string makes its jitter different by step."""
+
+SEND_GUARD: Final = timedelta(seconds=5)
+"""How long a clock's sending may take before another worker sends it again."""
+
+
+class Draft:
+    """A saga being decided. Holds no rule of its own."""
+
+    def __init__(
+        self,
+        saga: Saga,
+        *,
+        now: datetime,
+        delay: Delay,
+        by: str,
+        message: str | None = None,
+        actor: str | None = None,
+    ) -> None:
+        self.saga = saga
+        self.now = now
+        self.message = message  # whose redelivery guards what is owed; None: the clock does
+        self.actor = actor
+        self._by = message or by
+        self.dropped_keys: frozenset[str] = frozenset()
+        self._delay = delay
+        self._original = saga
+        self._transitions: list[Transition] = []
+        self._owed: list[Outbound] = []
+
+    def step(self, name: str) -> Step:
+        return next(step for step in self.saga.steps if step.name == name)
+
+    def move(self, step: Step, status: StepStatus, note: str | None = None, **changes: Any) -> Step:
+        """Give the step its new status. What it owed is settled by that."""
+        moved = replace(step, status=status, **changes)
+        self._write(step.name, step.status, status, note, moved, error=changes.get("error"))
+        self.change(
+            steps=tuple(moved if old.name == step.name else old for old in self.saga.steps),
+            outbound=tuple(owed for owed in self.saga.outbound if owed.step != step.name),
+        )
+        return moved
+
+    def note(self, step: str | None, note: str, *, error: str | None = None) -> None:
+        """Keep something in the history that changes nothing else."""
+        known = next((known for known in self.saga.steps if known.name == step), None)
+        at = known.status if known else self.saga.state
+        self._write(step, at, at, note, known, error=error)
+
+    def turn(self, state: SagaState, note: str | None = None) -> None:
+        """Give the saga its new state."""
+        self._write(None, self.saga.state, state, note, None)
+        self.change(state=state, ended_at=self.now if state.is_final else None)
+
+    def change(self, **changes: Any) -> None:
+        """Change fields of the saga that have no line in the history of their own."""
+        self.saga = replace(self.saga, **changes)
+
+    def change_step(self, step: Step, **changes: Any) -> Step:
+        changed = replace(step, **changes)
+        self.change(
+            steps=tuple(changed if old.name == step.name else old for old in self.saga.steps)
+        )
+        return changed
+
+    def owe(self, outbound: Outbound) -> None:
+        """Send this, and keep it in the row until it is known to have left."""
+        self._owed.append(outbound)
+        self.change(outbound=(*self.saga.outbound, outbound))
+
+    def fail_first(self, step: str | None, error: str) -> None:
+        """Remember the first failure, for good."""
+        if self.saga.first_failure is None:
+            self.change(first_failure=Failure(step=step, error=error, at=self.now))
+
+    def pause(self, policy: RetryPolicy, attempt: int, step: Step) -> datetime:
+        """When the next attempt is due."""
+        key = f"{self.saga.saga_id}|{step.name}|{step.status}|{attempt}"
+        return self.now + self._delay(policy, attempt, key)
+
+    def decision(self, verdict: Verdict = Verdict.ADVANCED, *, late: str | None = None) -> Decision:
+        """What came of it. Saves nothing if nothing changed."""
+        if self.saga.steps and not self._is_unguarded():
+            self.change(resend_at=None)
+        must_save = self.saga != self._original
+        if must_save:
+            self.change(updated_at=self.now)
+        elif verdict is Verdict.ADVANCED and not self._owed:
+            verdict = Verdict.NOTHING
+        return Decision(
+            saga=self.saga,
+            verdict=verdict,
+            transitions=tuple(self._transitions),
+            send=tuple(owed for owed in self._owed if owed in self.saga.outbound),
+            late=late,
+            dropped_keys=self.dropped_keys,
+            must_save=must_save,
+        )
+
+    def guard(self, sent_by: timedelta) -> None:
+        """Let the clock send what no message's redelivery would bring about again."""
+        self.change(resend_at=self.now + sent_by if self._is_unguarded() else None)
+
+    def send_unguarded(self) -> None:
+        """Send now everything that only the clock guards."""
+        self._owed = [owed for owed in self.saga.outbound if owed.cause is None]
+
+    def _is_unguarded(self) -> bool:
+        return any(owed.cause is None for owed in self.saga.outbound)
+
+    def _write(
+        self,
+        step: str | None,
+        before: str,
+        after: str,
+        note: str | None,
+        moved: Step | None,
+        *,
+        error: str | None = None,
+    ) -> None:
+        version = self.saga.version + 1
+        compensating = moved is not None and moved.compensation_attempts > 0
+        attempts = moved and (moved.compensation_attempts if compensating else moved.attempts)
+        self._transitions.append(
+            Transition(
+                version=version,
+                at=self.now,
+                step=step,
+                before=str(before),
+                after=str(after),
+                cause=self._by,
+                actor=self.actor,
+                attempt=attempts or None,
+                note=note,
+                error=error,
+            )
+        )
+        self.change(version=version)

@@ -1,0 +1,68 @@
+"""How a saga begins: with its plan and its first commands, or failed for want of a plan."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from datetime import datetime, timedelta
+from typing import Any
+
+from orchestrator.saga.draft import SEND_GUARD, Delay, Draft
+from orchestrator.saga.flow import proceed
+from orchestrator.saga.plan import OnExhausted, PlannedStep
+from orchestrator.saga.state import Decision, Saga, SagaState, Step
+
+
+def requested(
+    *,
+    saga_id: str,
+    saga_type: str,
+    data: Mapping[str, Any],
+    input_digest: str,
+    now: datetime,
+    traceparent: str | None = None,
+) -> Saga:
+    """A saga that is asked for and not planned yet: due at once."""
+    return Saga(
+        saga_id=saga_id,
+        saga_type=saga_type,
+        data=data,
+        input_digest=input_digest,
+        resend_at=now,
+        traceparent=traceparent,
+        created_at=now,
+        updated_at=now,
+    )
+
+
+def begin(
+    saga: Saga,
+    plan: Sequence[PlannedStep],
+    *,
+    on_exhausted: OnExhausted,
+    now: datetime,
+    delay: Delay,
+    cause: str | None = None,
+    actor: str | None = None,
+) -> Decision:
+    """Plan a requested saga and send its first commands.
+
+    `cause` is the identity of the start message; without one the clock guards the sending.
+    """
+    steps = tuple(Step(plan=planned) for planned in plan)
+    planned = replace(saga, steps=steps, on_exhausted=on_exhausted, resend_at=None)
+    draft = Draft(planned, now=now, delay=delay, by="clock", message=cause, actor=actor)
+    draft.note(None, "started")
+    proceed(draft)
+    if cause is None:
+        draft.guard(SEND_GUARD)
+    return draft.decision()
+
+
+def refuse(saga: Saga, error: str, *, now: datetime, delay: Delay) -> Decision:
+    """Fail a requested saga that cannot be planned."""
+    draft = Draft(saga, now=now, delay=delay, by="clock")
+    draft.fail_first(None, error)
+    draft.note(None, "could not be planned", error=error)
+    draft.turn(SagaState.COMPENSATING)
+    proceed(draft)
+    draft.guard(timedelta(0))
+    return draft.decision()

@@ -1,0 +1,195 @@
+"""What the stores of both databases share: reading, counting, checking the schema."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, contextmanager, suppress
+from datetime import datetime, timedelta
+from typing import Any, Final
+
+import sqlalchemy as sa
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+
+from messaging.errors import ConfigurationError, Conflict, SagaError
+from orchestrator.saga.state import Decision, Saga, SagaState
+from orchestrator.store.errors import StatementRejected, translated
+from orchestrator.store.port import StuckSagas
+from orchestrator.store.rows import SagaRow, saga_from
+from orchestrator.store.tables import JSON_COLUMNS, sagas
+
+STUCK_AFTER: Final = timedelta(minutes=10)
+UNFINISHED: Final = sagas.c.state.in_([state.value for state in SagaState if not state.is_final])
+
+# What has been due for longer than this is nobody's: its type is unknown here, or its row
+# cannot be read. It is still found by every look, and counted as stuck, but wakes no one.
+_OVERDUE: Final = timedelta(seconds=10)
+
+SAGA_COLUMNS: Final = tuple(
+    sa.cast(column, sa.Text).label(column.name) if column.name in JSON_COLUMNS else column
+    for column in sagas.c
+)
+_DUE: Final = (
+    sa.select(*SAGA_COLUMNS)
+    .where(
+        sagas.c.wake_at <= sa.bindparam("now"),
+        sagas.c.plan.is_not(None) | sagas.c.saga_type.in_(sa.bindparam("types", expanding=True)),
+    )
+    .order_by(sagas.c.wake_at)
+    .limit(sa.bindparam("limit"))
+    .with_for_update(skip_locked=True)  # SQLite leaves it out: it has one writer at a time
+)
+
+
+class DatabaseTransaction(ABC):
+    """What both transactions share. After a failed statement, leaving it raises as well."""
+
+    def __init__(self, connection: AsyncConnection, now: datetime) -> None:
+        self.now = now
+        self._connection = connection
+        self._locked: dict[str, Saga] = {}
+        self._failure: SagaError | None = None
+
+    async def lock(self, saga_ids: Collection[str]) -> Mapping[str, Saga]:
+        if not saga_ids:
+            return {}
+        with self._statement():
+            rows = await self._lock_rows(sorted(saga_ids))
+            found = {row.saga_id: saga_from(row) for row in rows}
+            self._locked |= found
+            return found
+
+    async def lock_due(self, limit: int, saga_types: Collection[str]) -> Sequence[Saga]:
+        values = {"now": self.now, "types": sorted(saga_types), "limit": limit}
+        with self._statement():
+            rows = (await self._connection.execute(_DUE, values)).all()
+        due: list[Saga] = []
+        for row in rows:
+            with suppress(StatementRejected):  # left for a newer release, and counted as stuck
+                due.append(saga_from(SagaRow._make(row)))
+        self._locked |= {saga.saga_id: saga for saga in due}
+        return due
+
+    async def insert(self, decisions: Sequence[Decision]) -> Collection[str]:
+        if not decisions:
+            return frozenset()
+        # In id order, as everywhere: two workers that insert the same ids must not deadlock.
+        ordered = sorted(decisions, key=_saga_id)
+        with self._statement():
+            return await self._insert(ordered)
+
+    async def save(self, decisions: Sequence[Decision]) -> None:
+        changed = [decision for decision in decisions if decision.must_save]
+        if not changed:
+            return
+        with self._statement():
+            saved = await self._save(changed)
+            if saved != len(changed):
+                raise Conflict(f"{len(changed) - saved} of {len(changed)} sagas to save are gone")
+
+    async def notify(self) -> None:
+        with self._statement():
+            await self._notify()
+
+    async def execute(
+        self, statement: sa.Executable, values: Mapping[str, Any] | None = None
+    ) -> sa.CursorResult[Any]:
+        """Run a statement on another program's tables, in this transaction."""
+        with self._statement():
+            return await self._connection.execute(statement, values)
+
+    async def commit(self) -> None:
+        """Commit, or raise again what a statement has failed with."""
+        if self._failure:
+            raise self._failure
+        with translated():
+            await self._connection.commit()
+
+    @contextmanager
+    def _statement(self) -> Iterator[None]:
+        try:
+            with translated():
+                yield
+        except SagaError as failure:
+            self._failure = failure
+            raise
+
+    @abstractmethod
+    async def _lock_rows(self, saga_ids: Sequence[str]) -> Sequence[SagaRow]: ...
+
+    @abstractmethod
+    async def _insert(self, decisions: Sequence[Decision]) -> Collection[str]: ...
+
+    @abstractmethod
+    async def _save(self, decisions: Sequence[Decision]) -> int:
+        """How many rows were there to be saved."""
+
+    @abstractmethod
+    async def _notify(self) -> None: ...
+
+
+def _saga_id(decision: Decision) -> str:
+    return decision.saga.saga_id
+
+
+class DatabaseStore(ABC):
+    """A store on an engine of its own. See `port.Store` for what it promises."""
+
+    def __init__(self, engine: AsyncEngine, *, stuck_after: timedelta) -> None:
+        self._engine = engine
+        self._stuck_after = stuck_after
+
+    @abstractmethod
+    def transaction(self) -> AbstractAsyncContextManager[DatabaseTransaction]: ...
+
+    @abstractmethod
+    def reading(self) -> AbstractAsyncContextManager[AsyncConnection]:
+        """A connection to read with. It neither waits for writers nor keeps them waiting."""
+
+    @abstractmethod
+    async def now(self, connection: AsyncConnection) -> datetime:
+        """The clock that `Transaction.now` is read from."""
+
+    @abstractmethod
+    async def wait_for_due(self, timeout: float) -> None: ...
+
+    async def next_wake_at(self) -> datetime | None:
+        async with self.reading() as connection:
+            earliest = await self.now(connection) - _OVERDUE
+            query = sa.select(sa.func.min(sagas.c.wake_at)).where(sagas.c.wake_at > earliest)
+            moment: datetime | None = await connection.scalar(query)
+            return moment
+
+    async def stuck(self) -> Sequence[StuckSagas]:
+        query = sa.select(sagas.c.saga_type, sagas.c.state, sa.func.count())
+        async with self.reading() as connection:
+            condition = is_stuck(await self.now(connection), self._stuck_after)
+            grouped = query.where(condition).group_by(sagas.c.saga_type, sagas.c.state)
+            rows = (await connection.execute(grouped)).all()
+        return [StuckSagas(saga_type=kind, state=state, count=count) for kind, state, count in rows]
+
+    async def check(self) -> None:
+        """A schema that is newer than this release knows is accepted: migrations only add."""
+        from orchestrator.store import migrations  # noqa: PLC0415  # clients load no Alembic
+
+        async with self.reading() as connection:
+            revision = await migrations.revision_of(connection)
+        if migrations.is_behind(revision):
+            raise ConfigurationError(
+                f"the database schema is at revision {revision or 'none'}, and this release "
+                f"needs {migrations.newest()}; run `saga db upgrade`"
+            )
+
+    async def upgrade(self) -> None:
+        """Bring the schema to the newest revision; for a database in memory the only way."""
+        from orchestrator.store import migrations  # noqa: PLC0415  # clients load no Alembic
+
+        with translated():
+            await migrations.upgrade_engine(self._engine)
+
+    async def close(self) -> None:
+        await self._engine.dispose()
+
+
+def is_stuck(now: datetime, stuck_after: timedelta) -> sa.ColumnElement[bool]:
+    """Unfinished, not moved for `stuck_after`, and not waiting for a moment to come."""
+    is_waiting = sagas.c.wake_at.is_not(None) & (sagas.c.wake_at > now)
+    return UNFINISHED & (sagas.c.updated_at < now - stuck_after) & ~is_waiting

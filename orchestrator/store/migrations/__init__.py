@@ -1,0 +1,99 @@
+"""The schema's versions, and how a database is brought to the newest one.
+
+The version files form one chain and are run by Alembic from the installed package, without
+an `alembic.ini`. Migrations only ever add: a release must work on a schema that is newer.
+"""
+
+from typing import Final
+
+import sqlalchemy as sa
+from alembic import command
+from alembic.config import Config
+from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+
+from orchestrator.store.engines import database_url_of, engine_for
+from orchestrator.store.errors import translated
+
+VERSION_TABLE: Final = "saga_schema_version"
+
+_LOCK: Final = 0x5A9A_5C4E  # of Postgres, so that several daemons may migrate at once
+
+
+async def upgrade(database_url: str) -> None:
+    """Bring the database to the newest revision. Raises Unavailable."""
+    with translated():
+        engine = engine_for(database_url_of(database_url))
+        try:
+            await upgrade_engine(engine)
+        finally:
+            await engine.dispose()
+
+
+async def current(database_url: str) -> tuple[str | None, str]:
+    """The database's revision (None: no schema yet) and the newest that we know."""
+    with translated():
+        engine = engine_for(database_url_of(database_url))
+        try:
+            async with engine.connect() as connection:
+                return await revision_of(connection), newest()
+        finally:
+            await engine.dispose()
+
+
+async def upgrade_engine(engine: AsyncEngine) -> None:
+    """Bring the engine's database to the newest revision, in one transaction.
+
+    A database that is at a later revision than we know is left as it is.
+    """
+    async with engine.begin() as connection:
+        if connection.dialect.name == "postgresql":
+            await _lock(connection)
+        await connection.run_sync(_upgrade)
+
+
+async def revision_of(connection: AsyncConnection) -> str | None:
+    """The revision that the database is at."""
+    return await connection.run_sync(_revision)
+
+
+def newest() -> str:
+    """The newest revision that this release knows."""
+    return str(_scripts().get_current_head())
+
+
+def is_behind(revision: str | None) -> bool:
+    """True if `revision` is older than the newest. One we do not know is a later one."""
+    known = {script.revision for script in _scripts().walk_revisions()}
+    return revision is None or (revision in known and revision != newest())
+
+
+async def _lock(connection: AsyncConnection) -> None:
+    """Wait for others who migrate, however long they take; a migration may take long, too."""
+    for setting in ("statement_timeout", "lock_timeout", "idle_in_transaction_session_timeout"):
+        await connection.exec_driver_sql(f"SET LOCAL {setting} = 0")
+    await connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_LOCK)))
+
+
+def _config() -> Config:
+    config = Config()
+    config.set_main_option("script_location", "orchestrator.store:migrations")
+    return config
+
+
+def _scripts() -> ScriptDirectory:
+    return ScriptDirectory.from_config(_config())
+
+
+def _revision(connection: sa.Connection) -> str | None:
+    context = MigrationContext.configure(connection, opts={"version_table": VERSION_TABLE})
+    return context.get_current_revision()
+
+
+def _upgrade(connection: sa.Connection) -> None:
+    if not is_behind(_revision(connection)):
+        return
+    config = _config()
+    config.attributes["connection"] = connection
+    command.upgrade(config, "head")

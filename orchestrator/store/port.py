@@ -1,0 +1,86 @@
+"""What the worker needs of a database. Both implementations pass tests/conformance."""
+
+from collections.abc import Collection, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Protocol
+
+from orchestrator.saga.state import Decision, Saga
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StuckSagas:
+    """How many sagas of a type and state have not moved for too long."""
+
+    saga_type: str
+    state: str
+    count: int
+
+
+class Transaction(Protocol):
+    """One database transaction. Leaving it normally commits; by an error, rolls back.
+
+    Once a call has failed nothing can be committed: leaving it raises that error again.
+    """
+
+    now: datetime  # the database's clock when the transaction began
+
+    async def lock(self, saga_ids: Collection[str]) -> Mapping[str, Saga]:
+        """The sagas that exist, by id, locked in id order until the transaction ends.
+
+        Raises StatementRejected, naming it, for a saga that this release cannot read;
+        `lock_due` passes over such a one.
+        """
+        ...
+
+    async def lock_due(self, limit: int, saga_types: Collection[str]) -> Sequence[Saga]:
+        """Sagas whose `wake_at` has passed, oldest first, skipping locked ones.
+
+        Sagas that still have to be planned only if their type is among `saga_types`.
+        """
+        ...
+
+    async def insert(self, decisions: Sequence[Decision]) -> Collection[str]:
+        """Store new sagas with their history; the ids that somebody else has taken are
+        returned, and nothing of theirs is stored."""
+        ...
+
+    async def save(self, decisions: Sequence[Decision]) -> None:
+        """Store the sagas of decisions with `must_save` and append their transitions.
+
+        The sagas must be locked by this transaction; each at most once.
+        """
+        ...
+
+    async def notify(self) -> None:
+        """At commit, wake the workers that wait for due sagas."""
+        ...
+
+
+class Store(Protocol):
+    """Sagas and their history. Every method raises Unavailable when the database is away,
+    and StatementRejected when it will never take what it was given."""
+
+    def transaction(self) -> AbstractAsyncContextManager[Transaction]:
+        """Begin. Timeouts: 2 s for a row lock, 5 s for a statement."""
+        ...
+
+    async def wait_for_due(self, timeout: float) -> None:
+        """Return when `notify` was called somewhere since the last wait, or after `timeout`
+        seconds; sometimes earlier. For one waiter at a time. Never raises Unavailable."""
+        ...
+
+    async def next_wake_at(self) -> datetime | None:
+        """When the next saga is due. Those that nobody has taken for 10 s do not count."""
+        ...
+
+    async def stuck(self) -> Sequence[StuckSagas]:
+        """Counts of unfinished sagas not moved for `stuck_after` and not due in the future."""
+        ...
+
+    async def check(self) -> None:
+        """Raise Unavailable, or ConfigurationError when the schema is not the one we need."""
+        ...
+
+    async def close(self) -> None: ...

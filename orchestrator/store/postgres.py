@@ -1,0 +1,176 @@
+"""The store on Postgres: set-based statements, and four round trips for a whole batch.
+
+BEGIN with the clock; the lock; one statement for rows and history; COMMIT. The pool's ping
+is one more. Every statement has a fixed text, so the driver prepares it once a connection.
+"""
+
+from collections.abc import AsyncIterator, Collection, Iterable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from datetime import datetime, timedelta
+from typing import Any, Final, NamedTuple, cast
+
+import psycopg
+import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from messaging.errors import Unavailable
+from orchestrator.saga.state import Decision
+from orchestrator.store.database import (
+    SAGA_COLUMNS,
+    STUCK_AFTER,
+    DatabaseStore,
+    DatabaseTransaction,
+)
+from orchestrator.store.engines import database_url_of, postgres_arguments, postgres_engine
+from orchestrator.store.errors import translated
+from orchestrator.store.listener import CHANNEL, Listener
+from orchestrator.store.rows import HistoryRow, SagaRow, history_of, row_of
+from orchestrator.store.tables import IDENTITY, KEPT_IF_NULL, saga_history, sagas
+
+_DIALECT: Final = sa.URL.create("postgresql+psycopg").get_dialect()()
+
+
+def _arrays(table: sa.Table, prefix: str) -> str:
+    """`unnest` of one array parameter for each column of the table."""
+    return ", ".join(
+        f"CAST(:{prefix}{column.name} AS {column.type.compile(dialect=_DIALECT)}[])"
+        for column in table.columns
+    )
+
+
+def _columns(table: sa.Table) -> str:
+    return ", ".join(column.name for column in table.columns)
+
+
+def _assignments() -> str:
+    return ", ".join(
+        f"{column.name} = coalesce(new.{column.name}, sagas.{column.name})"
+        if column.name in KEPT_IF_NULL
+        else f"{column.name} = new.{column.name}"
+        for column in sagas.columns
+        if column.name not in IDENTITY
+    )
+
+
+_LOCK: Final = (
+    sa.select(*SAGA_COLUMNS)
+    .where(sagas.c.saga_id == sa.any_(sa.bindparam("ids", type_=postgresql.ARRAY(sa.Text))))
+    .order_by(sagas.c.saga_id)
+    .with_for_update()
+)
+_INSERT: Final = sa.text(f"""
+    WITH stored AS (
+        INSERT INTO sagas ({_columns(sagas)})
+        SELECT * FROM unnest({_arrays(sagas, "s_")})
+        ON CONFLICT (saga_id) DO NOTHING
+        RETURNING saga_id
+    ), told AS (
+        INSERT INTO saga_history ({_columns(saga_history)})
+        SELECT line.* FROM unnest({_arrays(saga_history, "h_")}) AS line ({_columns(saga_history)})
+        JOIN stored USING (saga_id)
+    )
+    SELECT saga_id FROM stored
+""")  # noqa: S608 - made of our own column names
+_SAVE: Final = sa.text(f"""
+    WITH moved AS (
+        UPDATE sagas SET {_assignments()}
+        FROM unnest({_arrays(sagas, "s_")}) AS new ({_columns(sagas)})
+        WHERE sagas.saga_id = new.saga_id
+        RETURNING 1
+    ), told AS (
+        INSERT INTO saga_history ({_columns(saga_history)})
+        SELECT * FROM unnest({_arrays(saga_history, "h_")})
+    )
+    SELECT count(*) FROM moved
+""")  # noqa: S608 - made of our own column names
+_NOTIFY: Final = sa.select(sa.func.pg_notify(CHANNEL, ""))
+
+
+class PostgresTransaction(DatabaseTransaction):
+    async def _lock_rows(self, saga_ids: Sequence[str]) -> Sequence[SagaRow]:
+        rows = await self._connection.execute(_LOCK, {"ids": saga_ids})
+        return [SagaRow._make(row) for row in rows]
+
+    async def _insert(self, decisions: Sequence[Decision]) -> Collection[str]:
+        rows = [row_of(decision.saga) for decision in decisions]
+        values = _parameters(rows, history_of(decisions))
+        stored = set(await self._connection.scalars(_INSERT, values))
+        return frozenset(row.saga_id for row in rows) - stored
+
+    async def _save(self, decisions: Sequence[Decision]) -> int:
+        rows = [
+            row_of(decision.saga, known=self._locked.get(decision.saga.saga_id))
+            for decision in decisions
+        ]
+        values = _parameters(rows, history_of(decisions))
+        return int(await self._connection.scalar(_SAVE, values) or 0)
+
+    async def _notify(self) -> None:
+        await self._connection.execute(_NOTIFY)
+
+
+def _parameters(rows: Sequence[SagaRow], lines: Sequence[HistoryRow]) -> Mapping[str, Any]:
+    return _by_column(SagaRow, rows, "s_") | _by_column(HistoryRow, lines, "h_")
+
+
+def _by_column(
+    kind: type[SagaRow] | type[HistoryRow], rows: Iterable[NamedTuple], prefix: str
+) -> dict[str, list[Any]]:
+    columns = [list(column) for column in zip(*rows, strict=True)] or [[] for _ in kind._fields]
+    return {f"{prefix}{name}": column for name, column in zip(kind._fields, columns, strict=True)}
+
+
+class PostgresStore(DatabaseStore):
+    """Sagas in Postgres, for any number of orchestrators side by side."""
+
+    def __init__(self, database_url: str, *, stuck_after: timedelta = STUCK_AFTER) -> None:
+        url = database_url_of(database_url)
+        engine = postgres_engine(url)
+        super().__init__(engine, stuck_after=stuck_after)
+        # The same pool, without the driver's own BEGIN: ours also reads the clock.
+        self._autocommit = engine.execution_options(isolation_level="AUTOCOMMIT")
+        self._listener = Listener(postgres_arguments(url))
+
+    @asynccontextmanager
+    async def transaction(self) -> AsyncIterator[PostgresTransaction]:
+        with translated():
+            connection = await self._autocommit.connect()
+        try:
+            with translated():
+                now = await _begin(connection)
+            transaction = PostgresTransaction(connection, now)
+            yield transaction
+            await transaction.commit()
+        finally:
+            with translated():
+                await connection.close()  # the pool rolls back what is not committed
+
+    @asynccontextmanager
+    async def reading(self) -> AsyncIterator[AsyncConnection]:
+        with translated():
+            async with self._autocommit.connect() as connection:
+                yield connection
+
+    async def now(self, connection: AsyncConnection) -> datetime:
+        return cast("datetime", await connection.scalar(sa.select(sa.func.now())))
+
+    async def wait_for_due(self, timeout: float) -> None:
+        await self._listener.wait(timeout)
+
+    async def close(self) -> None:
+        await self._listener.close()
+        await super().close()
+
+
+async def _begin(connection: AsyncConnection) -> datetime:
+    """Begin and read the clock in one round trip, which the driver's own BEGIN would double."""
+    raw = await connection.get_raw_connection()
+    driver = cast("psycopg.AsyncConnection[Any]", raw.driver_connection)
+    async with driver.cursor() as cursor:
+        await cursor.execute("BEGIN ISOLATION LEVEL READ COMMITTED; SELECT now()", prepare=False)
+        cursor.nextset()
+        row = await cursor.fetchone()
+    if row is None:
+        raise Unavailable("the database did not tell the time")
+    return cast("datetime", row[0])

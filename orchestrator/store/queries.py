@@ -1,0 +1,78 @@
+"""Reading sagas for the command line, the console and clients. Nothing here changes one."""
+
+from datetime import timedelta
+from typing import Final
+
+import sqlalchemy as sa
+
+from orchestrator.store.database import SAGA_COLUMNS, STUCK_AFTER, DatabaseStore, is_stuck
+from orchestrator.store.rows import HistoryRow, SagaRow, failure_from, saga_from
+from orchestrator.store.tables import saga_history, sagas
+from orchestrator.store.views import SagaSummary, SagaView, failure_view, line_of, view_of
+
+MAX_LISTED: Final = 1000
+
+_SUMMARY: Final = (
+    sagas.c.saga_id,
+    sagas.c.saga_type,
+    sagas.c.state,
+    sagas.c.version,
+    sa.cast(sagas.c.first_failure, sa.Text).label("first_failure"),
+    sagas.c.cancel_reason,
+    sagas.c.created_at,
+    sagas.c.updated_at,
+    sagas.c.ended_at,
+    sagas.c.wake_at,
+)
+
+
+async def list_sagas(
+    store: DatabaseStore,
+    *,
+    state: str | None = None,
+    saga_type: str | None = None,
+    stuck_after: timedelta | None = None,
+    limit: int = 50,
+) -> list[SagaSummary]:
+    """The newest sagas first, at most `limit` and 1000; with `stuck_after` the stuck ones."""
+    async with store.reading() as connection:
+        now = await store.now(connection)
+        stuck = is_stuck(now, STUCK_AFTER if stuck_after is None else stuck_after)
+        query = sa.select(*_SUMMARY, stuck.label("is_stuck"))
+        if state is not None:
+            query = query.where(sagas.c.state == state)
+        if saga_type is not None:
+            query = query.where(sagas.c.saga_type == saga_type)
+        if stuck_after is not None:
+            query = query.where(stuck)
+        newest_first = query.order_by(sagas.c.created_at.desc(), sagas.c.saga_id)
+        rows = await connection.execute(newest_first.limit(max(0, min(limit, MAX_LISTED))))
+        return [_summary(values) for values in rows.mappings()]
+
+
+async def show_saga(store: DatabaseStore, saga_id: str) -> SagaView | None:
+    """Everything about one saga, and its history from the beginning; None if unknown."""
+    one = sa.select(*SAGA_COLUMNS).where(sagas.c.saga_id == saga_id)
+    lines = sa.select(saga_history).where(saga_history.c.saga_id == saga_id)
+    async with store.reading() as connection:
+        row = (await connection.execute(one)).one_or_none()
+        if row is None:
+            return None
+        saga = saga_from(SagaRow._make(row))
+        # Not what was appended in between: state and history shall tell the same story.
+        told = lines.where(saga_history.c.version <= saga.version)
+        history = await connection.execute(told.order_by(saga_history.c.version))
+        return view_of(saga, tuple(line_of(HistoryRow._make(line)) for line in history))
+
+
+async def state_of(store: DatabaseStore, saga_id: str) -> str | None:
+    """The saga's state; None if unknown."""
+    query = sa.select(sagas.c.state).where(sagas.c.saga_id == saga_id)
+    async with store.reading() as connection:
+        state: str | None = await connection.scalar(query)
+        return state
+
+
+def _summary(values: sa.RowMapping) -> SagaSummary:
+    failure = failure_view(failure_from(values["first_failure"]))
+    return SagaSummary(**{**values, "first_failure": failure, "is_stuck": bool(values["is_stuck"])})

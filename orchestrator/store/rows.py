@@ -1,0 +1,182 @@
+"""Sagas as rows of plain values, and back. Pure; nothing here knows a database.
+
+JSON columns travel as text; `forms` says what it looks like. `plan` is a list of all fields
+of the PlannedSteps; `steps` runs parallel to it and leaves out what is None, 0 or False;
+`outbound` and `first_failure` leave out what is None.
+"""
+
+import json
+from collections.abc import Iterable
+from datetime import datetime
+from functools import lru_cache
+from typing import NamedTuple
+
+from orchestrator.saga.plan import OnExhausted, PlannedStep
+from orchestrator.saga.state import (
+    Decision,
+    Failure,
+    Outbound,
+    Saga,
+    SagaState,
+    Step,
+)
+from orchestrator.store.errors import StatementRejected
+from orchestrator.store.forms import (
+    FAILURE,
+    OUTBOUND,
+    PLANNED,
+    STEP,
+    data_text,
+    to_text,
+)
+
+
+class SagaRow(NamedTuple):
+    """The columns of `sagas`, in the order of the table."""
+
+    saga_id: str
+    saga_type: str
+    state: str
+    version: int
+    input_digest: str
+    data: str | None  # None when saving: unchanged
+    plan: str | None  # None when saving: unchanged; in the table: not planned yet
+    steps: str
+    on_exhausted: str
+    cancel_reason: str | None
+    first_failure: str | None
+    outbound: str | None
+    resend_at: datetime | None
+    wake_at: datetime | None
+    traceparent: str | None
+    created_at: datetime
+    updated_at: datetime
+    ended_at: datetime | None
+
+
+class HistoryRow(NamedTuple):
+    """The columns of `saga_history`, in the order of the table."""
+
+    saga_id: str
+    version: int
+    at: datetime
+    step: str | None
+    before: str
+    after: str
+    cause: str | None
+    actor: str | None
+    attempt: int | None
+    note: str | None
+    error: str | None
+
+
+def row_of(saga: Saga, *, known: Saga | None = None) -> SagaRow:
+    """The row to store; without the plan and the data that `known`, the stored saga, has."""
+    return SagaRow(
+        saga.saga_id,
+        saga.saga_type,
+        saga.state.value,
+        saga.version,
+        saga.input_digest,
+        None if known and known.data is saga.data else data_text(saga.data),
+        None if known and known.steps else _plan_text(saga.steps),
+        to_text([STEP.write(step) for step in saga.steps]),
+        saga.on_exhausted.value,
+        saga.cancel_reason,
+        to_text(FAILURE.write(saga.first_failure)) if saga.first_failure else None,
+        to_text([OUTBOUND.write(each) for each in saga.outbound]) if saga.outbound else None,
+        saga.resend_at,
+        saga.wake_at,
+        saga.traceparent,
+        saga.created_at,
+        saga.updated_at,
+        saga.ended_at,
+    )
+
+
+def history_of(decisions: Iterable[Decision]) -> list[HistoryRow]:
+    """The lines that these decisions append to the history."""
+    return [
+        HistoryRow(
+            decision.saga.saga_id,
+            line.version,
+            line.at,
+            line.step,
+            str(line.before),
+            str(line.after),
+            line.cause,
+            line.actor,
+            line.attempt,
+            line.note,
+            line.error,
+        )
+        for decision in decisions
+        for line in decision.transitions
+    ]
+
+
+def saga_from(row: SagaRow) -> Saga:
+    """The saga of a row. Raises StatementRejected, naming it, if it cannot be read."""
+    try:
+        return _saga_from(row)
+    except (
+        LookupError,
+        ValueError,
+        TypeError,
+        AttributeError,
+        ArithmeticError,
+        RecursionError,
+    ) as error:
+        raise StatementRejected(
+            f"the row of saga {row.saga_id!r} cannot be read ({type(error).__name__}: {error}); "
+            "a newer release may have written it: run that one, or repair the row"
+        ) from error
+
+
+def _saga_from(row: SagaRow) -> Saga:
+    plan = _plan_from(row.plan) if row.plan else ()
+    return Saga(
+        saga_id=row.saga_id,
+        saga_type=row.saga_type,
+        state=SagaState(row.state),
+        version=row.version,
+        input_digest=row.input_digest,
+        data=json.loads(row.data or "{}"),
+        steps=tuple(
+            Step(plan=planned, **STEP.read(values))
+            for planned, values in zip(plan, json.loads(row.steps), strict=True)
+        ),
+        on_exhausted=OnExhausted(row.on_exhausted),
+        cancel_reason=row.cancel_reason,
+        first_failure=failure_from(row.first_failure),
+        outbound=_outbound_from(row.outbound),
+        resend_at=row.resend_at,
+        traceparent=row.traceparent,
+        created_at=row.created_at,
+        updated_at=row.updated_at,
+        ended_at=row.ended_at,
+    )
+
+
+def _plan_text(steps: tuple[Step, ...]) -> str | None:
+    return to_text([PLANNED.write(step.plan) for step in steps]) if steps else None
+
+
+@lru_cache(maxsize=512)
+def _plan_from(text: str) -> tuple[PlannedStep, ...]:
+    """Cached: sagas of one type have few plans among them."""
+    return tuple(
+        PlannedStep(**{"compensation": None, **PLANNED.read(values)}) for values in json.loads(text)
+    )
+
+
+def failure_from(text: str | None) -> Failure | None:
+    return Failure(**{"step": None, **FAILURE.read(json.loads(text))}) if text else None
+
+
+def _outbound_from(text: str | None) -> tuple[Outbound, ...]:
+    if not text:
+        return ()
+    return tuple(
+        Outbound(**{"cause": None, **OUTBOUND.read(values)}) for values in json.loads(text)
+    )

@@ -1,0 +1,1 @@
+"""The worker: intake, batch, decide, save, publish, settle; and the clock."""

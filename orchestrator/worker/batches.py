@@ -1,0 +1,227 @@
+"""One batch of arrivals in one transaction, whatever the database says to it."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TypeVar
+
+from chassis.facts import BatchCommitted, Fact, MessageRejected, Noticed, Observe
+from chassis.pacing import Reachability, backoff
+from messaging import codec
+from messaging.errors import Conflict, ProtocolError, Unavailable
+from messaging.port import Delivery
+from messaging.topology import Names
+from orchestrator.backoff import retry_delay
+from orchestrator.registry import Registry
+from orchestrator.saga.decide import decide
+from orchestrator.saga.state import Decision, Published, Saga
+from orchestrator.store.errors import StatementRejected
+from orchestrator.store.port import Store
+from orchestrator.worker.intake import Arrival
+from orchestrator.worker.ledger import Judgement, Ledger, Senders, id_for_start
+from orchestrator.worker.outgoing import message_for
+from orchestrator.worker.publisher import Post
+from orchestrator.worker.reporting import facts_of, late_reply
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Committed:
+    """A batch that is in the database: what has to leave before it is acknowledged."""
+
+    deliveries: Sequence[Delivery]
+    posts: Sequence[Post]
+    wake_at: datetime | None = None  # when the first of its sagas is due
+
+
+class Batches:
+    """Decides batches and saves them; keeps trying while the database is away."""
+
+    def __init__(  # the worker's collaborators, all by name
+        self,
+        *,
+        store: Store,
+        registry: Registry,
+        senders: Senders,
+        names: Names,
+        database: Reachability,
+        observe: Observe,
+    ) -> None:
+        self._store = store
+        self._registry = registry
+        self._senders = senders
+        self._names = names
+        self._database = database
+        self._observe = observe
+
+    async def commit(
+        self, arrivals: Sequence[Arrival], stopping: asyncio.Event
+    ) -> Committed | None:
+        """Decide and save them all; None if we stop before the database takes them."""
+        return await self._when_there(lambda: self._commit(arrivals), stopping)
+
+    async def take_back(self, returned: Sequence[Post], stopping: asyncio.Event) -> bool:
+        """Tell sagas that their commands have no queue; False if we stop before it is saved."""
+
+        async def tell() -> bool:
+            await confirm_published(self._store, (), returned)
+            return True
+
+        return bool(await self._when_there(tell, stopping))
+
+    async def _when_there(
+        self, work: Callable[[], Awaitable[T]], stopping: asyncio.Event
+    ) -> T | None:
+        """What `work` gives, as soon as the database is there; None if we stop before."""
+        failures = 0
+        while True:
+            try:
+                done = await work()
+            except Conflict:
+                continue  # somebody else has inserted one of them: it is found now
+            except Unavailable as error:
+                self._database.lost(error)
+                failures += 1
+                if stopping.is_set():
+                    return None
+                await asyncio.sleep(backoff(failures))
+            else:
+                self._database.found()
+                return done
+
+    async def _commit(self, arrivals: Sequence[Arrival]) -> Committed:
+        """All in one transaction. What the database rejects is split until it is alone."""
+        try:
+            return await self._transact(arrivals)
+        except StatementRejected as error:
+            if len(arrivals) == 1:
+                return self._reject(arrivals[0], ProtocolError("store_rejected", str(error)))
+        half = len(arrivals) // 2
+        first = await self._commit(arrivals[:half])
+        second = await self._commit(arrivals[half:])
+        return Committed(
+            deliveries=[*first.deliveries, *second.deliveries],
+            posts=[*first.posts, *second.posts],
+            wake_at=_earliest([first.wake_at, second.wake_at]),
+        )
+
+    async def _transact(self, arrivals: Sequence[Arrival]) -> Committed:
+        async with self._store.transaction() as transaction:
+            ledger = Ledger(
+                self._registry,
+                self._senders,
+                now=transaction.now,
+                sagas=await transaction.lock({_saga_id(each) for each in arrivals} - {""}),
+            )
+            for arrival in arrivals:
+                self._apply(ledger, arrival)
+            if await transaction.insert(ledger.new):
+                raise Conflict("somebody else has started one of these sagas")
+            await transaction.save(ledger.changed)
+        self._report(ledger)
+        return Committed(
+            deliveries=[judgement.delivery for judgement in ledger.judgements],
+            posts=[post for judgement in ledger.judgements for post in self._posts(judgement)],
+            wake_at=_earliest(moved.saga.wake_at for moved in ledger.merged.values()),
+        )
+
+    def _apply(self, ledger: Ledger, arrival: Arrival) -> None:
+        try:
+            ledger.apply(arrival)
+        except Exception as error:  # a fault of ours must not stop the others
+            details = {"saga_id": arrival.saga_id or "", "error": repr(error)}
+            self._observe(Noticed(level="error", message="cannot be decided", details=details))
+            fault = ProtocolError("undecidable", f"{type(error).__name__}: {error}")
+            ledger.judgements.append(Judgement(delivery=arrival.delivery, rejection=fault))
+
+    def _posts(self, judgement: Judgement) -> Iterable[Post]:
+        if judgement.decision is not None:
+            yield from posts_of(self._names, judgement.decision)
+        if judgement.rejection is not None:
+            yield self._letter(judgement.delivery, judgement.rejection)
+
+    def _letter(self, delivery: Delivery, error: ProtocolError) -> Post:
+        return Post(message=codec.rejected(self._names, delivery, error.reason, error.detail))
+
+    def _reject(self, arrival: Arrival, error: ProtocolError) -> Committed:
+        self._observe(_rejected(arrival.delivery, error))
+        letter = self._letter(arrival.delivery, error)
+        return Committed(deliveries=[arrival.delivery], posts=[letter])
+
+    def _report(self, ledger: Ledger) -> None:
+        self._observe(BatchCommitted(size=len(ledger.judgements)))
+        facts: list[Fact] = []
+        for saga_id, merged in ledger.merged.items():
+            facts += facts_of(merged, is_new=ledger.is_new(saga_id))
+        for judgement in ledger.judgements:
+            if judgement.rejection is not None:
+                facts.append(_rejected(judgement.delivery, judgement.rejection))
+            if judgement.decision is not None:
+                late = late_reply(judgement.decision, judgement.step)
+                facts += [late] if late else []
+        for fact in facts:
+            self._observe(fact)
+
+
+def posts_of(names: Names, decision: Decision) -> Iterable[Post]:
+    """What a decision sends, as messages."""
+    for owed in decision.send:
+        message = message_for(names, decision.saga, owed)
+        yield Post(message=message, saga_id=decision.saga.saga_id, step=owed.step)
+
+
+async def confirm_published(store: Store, sent: Sequence[Saga], returned: Sequence[Post]) -> None:
+    """Tell these sagas that what they owed has left, but for what came back."""
+    unroutable: dict[str, set[str]] = {}
+    for post in returned:
+        if post.saga_id is not None and post.step is not None:
+            unroutable.setdefault(post.saga_id, set()).add(post.step)
+    versions = {saga.saga_id: saga.version for saga in sent}
+    saga_ids = versions.keys() | unroutable.keys()
+    try:
+        await _confirm(store, saga_ids, versions, unroutable)
+    except StatementRejected:
+        for saga_id in saga_ids:
+            with suppress(StatementRejected):  # the clock comes back to it, and says so
+                await _confirm(store, {saga_id}, versions, unroutable)
+
+
+async def _confirm(
+    store: Store,
+    saga_ids: AbstractSet[str],
+    versions: Mapping[str, int],
+    unroutable: Mapping[str, AbstractSet[str]],
+) -> None:
+    async with store.transaction() as transaction:
+        sagas = await transaction.lock(saga_ids)
+        decisions = []
+        for saga_id, saga in sagas.items():
+            event = Published(
+                version=versions.get(saga_id),
+                unroutable=frozenset(unroutable.get(saga_id, ())),
+            )
+            decisions.append(decide(saga, event, now=transaction.now, delay=retry_delay))
+        await transaction.save(decisions)
+
+
+def _earliest(moments: Iterable[datetime | None]) -> datetime | None:
+    return min((moment for moment in moments if moment is not None), default=None)
+
+
+def _saga_id(arrival: Arrival) -> str:
+    if arrival.saga_id is None and arrival.start is not None:
+        return id_for_start(arrival.delivery)
+    return arrival.saga_id or ""
+
+
+def _rejected(delivery: Delivery, error: ProtocolError) -> MessageRejected:
+    return MessageRejected(
+        queue=delivery.queue,
+        reason=error.reason,
+        detail=error.detail,
+        message_id=delivery.message_id,
+    )

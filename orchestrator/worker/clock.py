@@ -1,0 +1,232 @@
+"""The clock: timeouts, pauses that are over, sagas asked for through the database."""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Final
+
+from chassis.facts import Noticed, Observe
+from chassis.pacing import Pace, Reachability, backoff
+from messaging.errors import Conflict, DefinitionError, Unavailable
+from messaging.port import Broker
+from messaging.topology import Names
+from orchestrator.backoff import retry_delay
+from orchestrator.registry import Registry
+from orchestrator.saga.decide import decide
+from orchestrator.saga.start import begin, refuse
+from orchestrator.saga.state import Decision, Saga, TimeReached
+from orchestrator.store.errors import StatementRejected
+from orchestrator.store.port import Store, Transaction
+from orchestrator.worker.batches import confirm_published, posts_of
+from orchestrator.worker.publisher import Publisher
+from orchestrator.worker.reporting import facts_of
+
+_BATCH: Final = 100
+_QUIET: Final = 1.0  # seconds without a delivery: the backlog has been read
+_PATIENCE: Final = 30.0  # seconds that a backlog may hold the clock back
+
+
+class Clock:
+    """Wakes sagas that are due. Any number of clocks may run: due rows are skipped if locked.
+
+    After broker or database were away, replies wait in the queues whose steps have passed
+    their deadline meanwhile: the clock stands still until they have been read.
+    """
+
+    def __init__(  # noqa: PLR0913  # the worker's collaborators, all by name
+        self,
+        *,
+        store: Store,
+        registry: Registry,
+        broker: Broker,
+        names: Names,
+        publisher: Publisher,
+        database: Reachability,
+        observe: Observe,
+        last_busy: Callable[[], float],
+        poll_interval: timedelta,
+    ) -> None:
+        self._store = store
+        self._registry = registry
+        self._broker = broker
+        self._names = names
+        self._publisher = publisher
+        self._database = database
+        self._observe = observe
+        self._last_busy = last_busy
+        self._poll = poll_interval.total_seconds()
+        self._ready_since: float | None = None
+        self._has_caught_up = False
+        self._complained: set[str] = set()
+        self._sleeps_until = datetime.max.replace(tzinfo=UTC)
+        self._woken = asyncio.Event()
+
+    def wake_by(self, moment: datetime) -> None:
+        """Something will be due then: look at the latest at that time."""
+        if moment < self._sleeps_until:
+            self._woken.set()
+
+    async def run(self, stopping: asyncio.Event) -> None:
+        """Work until `stopping` is set."""
+        hearing = _Hearing(self._store)
+        pace = Pace(stopping, self._database)
+        failures = 0
+        try:
+            while not stopping.is_set():
+                try:
+                    while self._may_tick() and await self._tick(stopping):
+                        pass
+                    await self._wait(hearing, stopping)
+                    failures = 0
+                except Conflict:
+                    continue  # somebody else has moved one of them: look again
+                except Unavailable as error:
+                    self._database.lost(error)
+                    self._hold_back()
+                    failures += 1
+                    await pace.rest(backoff(failures))
+        finally:
+            await hearing.stop()
+
+    def _may_tick(self) -> bool:
+        now = asyncio.get_running_loop().time()
+        if not self._broker.is_ready():
+            self._hold_back()
+            return False
+        if self._ready_since is None:
+            self._ready_since = now
+        if not self._has_caught_up:
+            quiet_since = max(self._ready_since, self._last_busy())
+            patient_until = self._ready_since + _PATIENCE
+            self._has_caught_up = now - quiet_since >= _QUIET or now >= patient_until
+        return self._has_caught_up
+
+    def _hold_back(self) -> None:
+        """Replies may be waiting that have not been read: their steps are not late."""
+        self._ready_since, self._has_caught_up = None, False
+
+    async def _tick(self, stopping: asyncio.Event) -> bool:
+        """Move what is due; True if there may be more."""
+        try:
+            due, decisions = await self._move_due()
+        except StatementRejected:
+            due, decisions = await self._move_singly()
+        self._database.found()
+        for decision in decisions:
+            is_new = any(transition.version == 1 for transition in decision.transitions)
+            for fact in facts_of(decision, is_new=is_new):
+                self._observe(fact)
+        await self._send(decisions, stopping)
+        return len(decisions) == due == _BATCH and not stopping.is_set()
+
+    async def _move_due(self) -> tuple[int, Sequence[Decision]]:
+        """How many sagas were due, and what was decided of them and saved."""
+        async with self._store.transaction() as transaction:
+            due = await transaction.lock_due(_BATCH, self._registry.saga_types)
+            decisions = self._decided(due, transaction)
+            await transaction.save(decisions)
+        return len(due), decisions
+
+    async def _move_singly(self) -> tuple[int, Sequence[Decision]]:
+        """The same, each in a transaction of its own: the database rejects one of them."""
+        async with self._store.transaction() as transaction:
+            due = await transaction.lock_due(_BATCH, self._registry.saga_types)
+        moved: list[Decision] = []
+        for saga_id in (saga.saga_id for saga in due):
+            try:
+                async with self._store.transaction() as transaction:
+                    found = (await transaction.lock({saga_id})).values()
+                    is_due = [each for each in found if _is_due(each, transaction.now)]
+                    decisions = self._decided(is_due, transaction)
+                    await transaction.save(decisions)
+            except StatementRejected as error:
+                self._complain(saga_id, error)
+            else:
+                moved += decisions
+        return len(due), moved
+
+    def _decided(self, due: Sequence[Saga], transaction: Transaction) -> Sequence[Decision]:
+        """What follows for each; a saga that cannot be decided must not stop the others."""
+        decisions = []
+        for saga in due:
+            try:
+                decisions.append(self._decide(saga, transaction))
+            except Exception as error:  # a fault of ours, or of the author's definition
+                self._complain(saga.saga_id, error)
+        return decisions
+
+    def _complain(self, saga_id: str, error: Exception) -> None:
+        """Once: the saga stays due, and is counted as stuck."""
+        if saga_id not in self._complained:
+            self._complained.add(saga_id)
+            details = {"saga_id": saga_id, "error": f"{type(error).__name__}: {error}"}
+            message = "a saga that is due cannot be moved"
+            self._observe(Noticed(level="error", message=message, details=details))
+
+    def _decide(self, saga: Saga, transaction: Transaction) -> Decision:
+        now = transaction.now
+        if saga.steps or saga.state.is_final:
+            return decide(saga, TimeReached(), now=now, delay=retry_delay)
+        try:
+            plan = self._registry.plan(saga.saga_type, saga.data)
+        except DefinitionError as error:
+            return refuse(saga, str(error), now=now, delay=retry_delay)
+        on_exhausted = self._registry.on_exhausted(saga.saga_type)
+        return begin(saga, plan, on_exhausted=on_exhausted, now=now, delay=retry_delay)
+
+    async def _send(self, decisions: Sequence[Decision], stopping: asyncio.Event) -> None:
+        """Publish what the sagas owe, then tell them so. Until then `resend_at` guards it."""
+        sending = [decision for decision in decisions if decision.send]
+        if not sending:
+            return
+        posts = [post for decision in sending for post in posts_of(self._names, decision)]
+        returned = await self._publisher.deliver(posts, stopping)
+        if returned is not None:
+            sagas = [decision.saga for decision in sending]
+            await confirm_published(self._store, sagas, returned)
+
+    async def _wait(self, hearing: "_Hearing", stopping: asyncio.Event) -> None:
+        """Until something is due, is announced, or it is time to look anyway."""
+        self._woken.clear()
+        pause = await self._pause()
+        self._sleeps_until = datetime.now(UTC) + timedelta(seconds=pause)
+        waits = [asyncio.ensure_future(event.wait()) for event in (stopping, self._woken)]
+        try:
+            wanted = {hearing.task(self._poll), *waits}
+            await asyncio.wait(wanted, timeout=pause, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for wait in waits:
+                wait.cancel()
+
+    async def _pause(self) -> float:
+        """Until the next saga is due, at most the poll interval."""
+        if not self._may_tick():
+            return min(self._poll, 0.2)
+        due = await self._store.next_wake_at()
+        if due is None:
+            return self._poll
+        # Only a guess, by our own clock, of when to look: what is due the database says.
+        return min(self._poll, max(0.01, (due - datetime.now(UTC)).total_seconds()))
+
+
+def _is_due(saga: Saga, now: datetime) -> bool:
+    return saga.wake_at is not None and saga.wake_at <= now
+
+
+class _Hearing:
+    """Listens for announcements of the database, on through the clock's other reasons to wake."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._task: asyncio.Task[None] | None = None
+
+    def task(self, timeout: float) -> asyncio.Task[None]:
+        """Done when something was announced since the last one, or after `timeout` seconds."""
+        if self._task is None or self._task.done():
+            self._task = asyncio.create_task(self._store.wait_for_due(timeout))
+        return self._task
+
+    async def stop(self) -> None:
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.wait([self._task])

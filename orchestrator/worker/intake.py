@@ -1,0 +1,79 @@
+"""From deliveries to what the core understands."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from messaging import codec
+from messaging.contract import CancelRequest, Effect, Reply, ReplyType, StartRequest
+from messaging.errors import ProtocolError
+from messaging.port import Delivery
+from orchestrator.saga import state
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Arrival:
+    """One delivery and what it says: an event for a saga, a start, or a breach of the contract."""
+
+    delivery: Delivery
+    saga_id: str | None = None  # None: rejected, or a start that leaves the id to us
+    event: state.Event | None = None
+    start: StartRequest | None = None
+    rejection: ProtocolError | None = None
+
+
+def read_reply(delivery: Delivery) -> Arrival:
+    """A delivery from the replies queue. Never raises."""
+    try:
+        reply = codec.decode_reply(delivery)
+    except ProtocolError as error:
+        return Arrival(delivery=delivery, rejection=error)
+    return Arrival(delivery=delivery, saga_id=reply.saga_id, event=event_of(reply, delivery))
+
+
+def read_start(delivery: Delivery) -> Arrival:
+    """A delivery from the starts queue: a start or a cancel. Never raises."""
+    try:
+        request = codec.decode_start(delivery)
+    except ProtocolError as error:
+        return Arrival(delivery=delivery, rejection=error)
+    match request:
+        case StartRequest():
+            return Arrival(delivery=delivery, saga_id=request.saga_id, start=request)
+        case CancelRequest():
+            event = state.CancelRequested(
+                reason=request.reason,
+                actor=_sender(delivery) or "a client",
+                cause=codec.identity_of(delivery),
+                redelivered=delivery.redelivered,
+            )
+            return Arrival(delivery=delivery, saga_id=request.saga_id, event=event)
+
+
+def event_of(reply: Reply, delivery: Delivery) -> state.Reply:
+    """The reply as an event of the core."""
+    origin: dict[str, Any] = {
+        "step": reply.step_name,
+        "attempt": reply.attempt,
+        "cause": codec.identity_of(delivery),
+        "actor": _sender(delivery),
+        "redelivered": delivery.redelivered,
+    }
+    error = reply.error or "no reason given"
+    match reply.type:
+        case ReplyType.STEP_COMPLETED:
+            return state.StepCompleted(**origin, result=reply.result or {})
+        case ReplyType.STEP_FAILED:
+            unknown = reply.effect is Effect.UNKNOWN
+            retryable = bool(reply.retryable)
+            return state.StepFailed(
+                **origin, error=error, retryable=retryable, effect_unknown=unknown
+            )
+        case ReplyType.COMPENSATION_COMPLETED:
+            return state.CompensationCompleted(**origin)
+        case ReplyType.COMPENSATION_FAILED:
+            retryable = reply.retryable is not False
+            return state.CompensationFailed(**origin, error=error, retryable=retryable)
+
+
+def _sender(delivery: Delivery) -> str | None:
+    return delivery.user_id or delivery.app_id

@@ -1,0 +1,86 @@
+"""One queue at work: while a batch waits for its confirms, the next is in the database."""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from datetime import datetime
+
+from messaging.port import Broker, Consumer, Delivery
+from orchestrator.worker.batches import Batches, Committed
+from orchestrator.worker.intake import Arrival
+from orchestrator.worker.publisher import Publisher
+
+
+class Pipeline:
+    """Receives in bulk, commits, publishes, and only then acknowledges."""
+
+    def __init__(  # the worker's collaborators, all by name
+        self,
+        *,
+        queue: str,
+        read: Callable[[Delivery], Arrival],
+        broker: Broker,
+        batches: Batches,
+        publisher: Publisher,
+        wake_by: Callable[[datetime], None],
+        prefetch: int,
+        batch_size: int,
+    ) -> None:
+        self._queue = queue
+        self._read = read
+        self._broker = broker
+        self._batches = batches
+        self._publisher = publisher
+        self._wake_by = wake_by
+        self._prefetch = prefetch
+        self._batch_size = batch_size
+        self.last_busy = 0.0  # by the loop's clock, when it last had something in hand
+
+    async def run(self, stopping: asyncio.Event) -> None:
+        """Work until `stopping` is set; finish what is in hand, leave the rest to others."""
+        consumer = await self._broker.consume(self._queue, prefetch=self._prefetch)
+        try:
+            async with asyncio.TaskGroup() as group:
+                await self._work(consumer, group, stopping)
+        finally:
+            await consumer.close()
+
+    async def _work(
+        self, consumer: Consumer, group: asyncio.TaskGroup, stopping: asyncio.Event
+    ) -> None:
+        settling: asyncio.Task[None] | None = None
+        while deliveries := await self._next(consumer, stopping):
+            arrivals = [self._read(delivery) for delivery in deliveries]
+            committed = await self._batches.commit(arrivals, stopping)
+            if settling is not None:
+                await settling
+            if committed is None:
+                return
+            if committed.wake_at is not None:
+                self._wake_by(committed.wake_at)
+            settling = group.create_task(self._settle(consumer, committed, stopping))
+
+    async def _next(self, consumer: Consumer, stopping: asyncio.Event) -> Sequence[Delivery]:
+        """What has arrived; nothing once we are to stop."""
+        self.last_busy = asyncio.get_running_loop().time()
+        receiving = asyncio.ensure_future(consumer.receive(self._batch_size))
+        stop = asyncio.ensure_future(stopping.wait())
+        try:
+            await asyncio.wait({receiving, stop}, return_when=asyncio.FIRST_COMPLETED)
+            if stopping.is_set() or not receiving.done():
+                return ()
+            return receiving.result()
+        finally:
+            stop.cancel()
+            receiving.cancel()
+
+    async def _settle(
+        self, consumer: Consumer, committed: Committed, stopping: asyncio.Event
+    ) -> None:
+        """Publish, then acknowledge. What has not left comes again with its deliveries."""
+        returned = await self._publisher.deliver(committed.posts, stopping)
+        if returned is None:
+            return
+        if returned and not await self._batches.take_back(returned, stopping):
+            return
+        await consumer.ack(committed.deliveries)
+        self.last_busy = asyncio.get_running_loop().time()

@@ -1,0 +1,83 @@
+"""Publishing until the broker has it. Only what nobody is bound for comes back."""
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Final
+
+from chassis.facts import BatchPublished, Noticed, Observe
+from chassis.pacing import backoff
+from messaging.port import Broker, Outgoing, Receipt
+from messaging.topology import Names
+
+_PAUSE_CAP: Final = 10
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Post:
+    """A message to publish and, if it is a command, whose."""
+
+    message: Outgoing
+    saga_id: str | None = None
+    step: str | None = None
+
+
+class Publisher:
+    """Sends again what may not have left, with backoff, until told to stop."""
+
+    def __init__(self, broker: Broker, names: Names, observe: Observe) -> None:
+        self._broker = broker
+        self._names = names
+        self._observe = observe
+
+    async def deliver(
+        self, posts: Sequence[Post], stopping: asyncio.Event
+    ) -> Sequence[Post] | None:
+        """The commands that came back as unroutable; None if we stop before all has left."""
+        returned: list[Post] = []
+        left = list(posts)
+        failures = 0
+        while left:
+            receipts = await self._publish(left)
+            paired = list(zip(left, receipts, strict=True))
+            returned += [post for post, got in paired if _came_back(post, got, self._names)]
+            left = [
+                post
+                for post, got in paired
+                if got is not Receipt.CONFIRMED and not _came_back(post, got, self._names)
+            ]
+            if left:
+                failures += 1
+                if stopping.is_set() and failures > 1:
+                    return None
+                self._complain(left, receipts)
+                await asyncio.sleep(backoff(min(failures, _PAUSE_CAP)))
+        return returned
+
+    async def _publish(self, posts: Sequence[Post]) -> Sequence[Receipt]:
+        clock = asyncio.get_running_loop().time
+        began = clock()
+        receipts = await self._broker.publish([post.message for post in posts])
+        self._observe(
+            BatchPublished(
+                size=len(posts),
+                took=timedelta(seconds=clock() - began),
+                unroutable=sum(got is Receipt.UNROUTABLE for got in receipts),
+                unknown=sum(got is Receipt.UNKNOWN for got in receipts),
+            )
+        )
+        return receipts
+
+    def _complain(self, left: Sequence[Post], receipts: Sequence[Receipt]) -> None:
+        if Receipt.UNROUTABLE in receipts:
+            where = {f"{post.message.exchange} {post.message.routing_key}" for post in left}
+            details = {"messages": len(left), "to": ", ".join(sorted(where)[:5])}
+            self._observe(
+                Noticed(level="warning", message="no queue takes these messages", details=details)
+            )
+
+
+def _came_back(post: Post, receipt: Receipt, names: Names) -> bool:
+    """A command that nobody is bound for goes back to its saga; all else is tried for ever."""
+    return receipt is Receipt.UNROUTABLE and post.message.exchange == names.commands

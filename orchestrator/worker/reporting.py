@@ -1,0 +1,104 @@
+"""From decisions to facts."""
+
+from datetime import timedelta
+
+from chassis.facts import DeadLettered, Fact, LateReply, SagaAdvanced, StepMoved
+from orchestrator.saga.state import Decision, OutboundKind, Saga, Step, StepStatus, Transition
+
+
+def facts_of(decision: Decision, *, is_new: bool = False) -> list[Fact]:
+    """What to report of a decision once it is committed."""
+    facts: list[Fact] = []
+    saga = decision.saga
+    if decision.transitions:
+        facts.append(_advanced(decision, is_new))
+        facts += [
+            DeadLettered(
+                reason=owed.reason or owed.destination,
+                saga_id=saga.saga_id,
+                saga_type=saga.saga_type,
+                step=owed.step,
+                error=owed.error,
+            )
+            for owed in decision.send
+            if owed.kind is OutboundKind.DEAD_LETTER
+        ]
+    return facts
+
+
+def late_reply(decision: Decision, step: str | None) -> LateReply | None:
+    """The fact about a reply that changed nothing, or that came too late."""
+    if decision.late is None:
+        return None
+    known = {each.name for each in decision.saga.steps}
+    return LateReply(
+        saga_id=decision.saga.saga_id,
+        saga_type=decision.saga.saga_type,
+        step=step if step in known else None,
+        kind=decision.late,
+    )
+
+
+def _advanced(decision: Decision, is_new: bool) -> SagaAdvanced:
+    saga = decision.saga
+    moves = [_move(saga, transition) for transition in decision.transitions]
+    return SagaAdvanced(
+        saga_id=saga.saga_id,
+        saga_type=saga.saga_type,
+        state=saga.state,
+        moves=moves,
+        is_new=is_new,
+        duration=_lifetime(decision),
+        compensation_retries=[
+            transition.step
+            for transition in decision.transitions
+            if transition.step is not None
+            and transition.before == StepStatus.COMPENSATING == transition.after
+            and (transition.note or "").startswith(("sent again", "retried"))
+        ],
+    )
+
+
+def _lifetime(decision: Decision) -> timedelta | None:
+    """From its start to its end, if this decision has ended it."""
+    saga = decision.saga
+    has_just_ended = any(
+        each.step is None and each.before != each.after and each.after == saga.state
+        for each in decision.transitions
+    )
+    return saga.ended_at - saga.created_at if saga.ended_at and has_just_ended else None
+
+
+def _move(saga: Saga, transition: Transition) -> StepMoved:
+    step = next((known for known in saga.steps if known.name == transition.step), None)
+    return StepMoved(
+        step=transition.step if step is not None else None,
+        before=transition.before,
+        after=transition.after,
+        attempt=transition.attempt,
+        direction=_direction(transition),
+        duration=_duration(step, transition),
+        note=transition.note,
+        error=transition.error,
+        cause=transition.cause,
+        actor=transition.actor,
+    )
+
+
+def _direction(transition: Transition) -> str | None:
+    if transition.step is None:
+        return None
+    back = {StepStatus.COMPENSATING, StepStatus.COMPENSATED, StepStatus.COMPENSATION_FAILED}
+    return "compensation" if transition.after in back else "action"
+
+
+def _duration(step: Step | None, transition: Transition) -> timedelta | None:
+    if step is None or transition.before == transition.after:
+        return None
+    match transition.after:
+        case StepStatus.COMPLETED if step.completed_at and step.started_at:
+            return step.completed_at - step.started_at
+        case StepStatus.COMPENSATED if step.compensated_at and step.compensation_started_at:
+            return step.compensated_at - step.compensation_started_at
+        case _:
+            return None

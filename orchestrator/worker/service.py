@@ -1,0 +1,100 @@
+"""The worker as a whole: two queues, the clock, and the counting of stuck sagas."""
+
+import asyncio
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from typing import Final
+
+from chassis.facts import GaugeMeasured, Observe
+from chassis.lifecycle import supervise
+from chassis.pacing import Pace, Reachability
+from chassis.settings import OrchestratorSettings
+from messaging.port import Broker, Delivery
+from messaging.topology import Names
+from orchestrator.registry import Registry
+from orchestrator.store.port import Store
+from orchestrator.worker.batches import Batches
+from orchestrator.worker.clock import Clock
+from orchestrator.worker.intake import Arrival, read_reply, read_start
+from orchestrator.worker.ledger import Senders
+from orchestrator.worker.pipeline import Pipeline
+from orchestrator.worker.publisher import Publisher
+
+_COUNT_STUCK_EVERY: Final = timedelta(seconds=15)
+
+
+class Worker:
+    """Moves sagas. Any number of workers run side by side on the same queues."""
+
+    def __init__(
+        self,
+        broker: Broker,
+        store: Store,
+        registry: Registry,
+        settings: OrchestratorSettings,
+        observe: Observe,
+    ) -> None:
+        names = Names(settings.namespace)
+        self._broker = broker
+        self._store = store
+        self._settings = settings
+        self._observe = observe
+        self.database = Reachability(observe)
+        self._publisher = Publisher(broker, names, observe)
+        self._batches = Batches(
+            store=store,
+            registry=registry,
+            senders=Senders(required=settings.require_user_id, users=settings.participant_users),
+            names=names,
+            database=self.database,
+            observe=observe,
+        )
+        self._replies = self._pipeline(names.replies, read_reply)
+        self._starts = self._pipeline(names.starts, read_start)
+        self._clock = Clock(
+            store=store,
+            registry=registry,
+            broker=broker,
+            names=names,
+            publisher=self._publisher,
+            database=self.database,
+            observe=observe,
+            last_busy=lambda: self._replies.last_busy,
+            poll_interval=settings.poll_interval,
+        )
+
+    async def run(self, stopping: asyncio.Event) -> None:
+        """Work until `stopping` is set, then finish what is in hand."""
+        await supervise(
+            stopping,
+            replies=self._replies.run(stopping),
+            starts=self._starts.run(stopping),
+            clock=self._clock.run(stopping),
+            stuck=self._count_stuck(stopping),
+        )
+
+    def _pipeline(self, queue: str, read: Callable[[Delivery], Arrival]) -> Pipeline:
+        return Pipeline(
+            queue=queue,
+            read=read,
+            broker=self._broker,
+            batches=self._batches,
+            publisher=self._publisher,
+            wake_by=self._wake_by,
+            prefetch=self._settings.prefetch,
+            batch_size=self._settings.batch_size,
+        )
+
+    def _wake_by(self, moment: datetime) -> None:
+        self._clock.wake_by(moment)
+
+    async def _count_stuck(self, stopping: asyncio.Event) -> None:
+        async def count() -> bool:
+            found = await self._store.stuck()
+            values: dict[tuple[str, ...], float] = {
+                (each.saga_type, each.state): float(each.count) for each in found
+            }
+            self._observe(GaugeMeasured(name="saga_stuck_count", values=values))
+            return False
+
+        await Pace(stopping, self.database).repeat(count, interval=_COUNT_STUCK_EVERY)

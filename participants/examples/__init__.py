@@ -1,0 +1,1 @@
+"""Participants to run, read and copy from."""

@@ -1,0 +1,184 @@
+"""One command, executed once: the guard's rules around the handler, in one transaction."""
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final, assert_never
+
+from tenacity import AsyncRetrying, retry_if_exception, stop_after_attempt, wait_random_exponential
+
+from messaging.contract import Command, Direction, Reply
+from messaging.errors import SagaError, Unavailable
+from participants.context import Context
+from participants.guard import (
+    TOO_LATE,
+    Bury,
+    Entry,
+    Execute,
+    Failure,
+    Refuse,
+    Repeat,
+    State,
+    Success,
+    Verdict,
+    Wait,
+    buried,
+    definite,
+    entry_after,
+    final_reply_to,
+    reply_to,
+    verdict_on,
+)
+from participants.inbox import Claim, Inbox
+from participants.outcome import (
+    AlreadyUndone,
+    Broken,
+    Completed,
+    Failed,
+    Later,
+    outcome_of,
+    text_of,
+)
+from participants.signatures import Handler
+
+Pauses = Callable[..., float]
+
+TRIES: Final = 3
+PAUSES: Final = wait_random_exponential(multiplier=0.2, max=1.0)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """What became of a command. `reply` None: nothing is said now."""
+
+    outcome: str  # completed, failed, replayed, refused, later
+    reply: Reply | None = None
+
+    @property
+    def error(self) -> str | None:
+        return self.reply.error if self.reply else None
+
+
+class Executor:
+    """Executes commands behind the guard of `inbox`."""
+
+    def __init__(self, inbox: Inbox, *, tries: int = TRIES, pauses: Pauses = PAUSES) -> None:
+        self._inbox = inbox
+        self._tries = tries
+        self._pauses = pauses
+
+    async def execute(self, command: Command, handler: Handler) -> Answer:
+        """The answer to `command`. Its effects and its reply are stored when this returns.
+
+        Raises Unavailable when the database is away: execute it again, later.
+        """
+        is_contained = self._inbox.contains_effects and not handler.is_external
+        if command.direction is Direction.ACTION and not is_contained:
+            await self._note_beginning(command)
+        answer = await self._try_several_times(command, handler)
+        if isinstance(answer, Answer):
+            return answer
+        return await self._settle_failure(command, answer, is_contained=is_contained)
+
+    async def _note_beginning(self, command: Command) -> None:
+        """Before an effect that no transaction contains: from now on a compensation looks."""
+        async with self._inbox.claim(command.saga_id, command.step_name) as claim:
+            if claim.entry is None:
+                await claim.save(Entry(state=State.UNKNOWN))
+
+    async def _try_several_times(self, command: Command, handler: Handler) -> Answer | Failure:
+        """Each try in a transaction of its own."""
+        retrying = AsyncRetrying(
+            stop=stop_after_attempt(self._tries),
+            wait=self._pauses,
+            retry=retry_if_exception(_is_worth_a_try),
+            reraise=True,
+        )
+        try:
+            return await retrying(self._try_once, command, handler)
+        except Unavailable:
+            raise
+        except Exception as error:
+            return Broken(error=text_of(error), cause=error)
+
+    async def _try_once(self, command: Command, handler: Handler) -> Answer | Failure:
+        """The answer, stored; or a failure, with nothing stored and everything undone."""
+        async with self._inbox.claim(command.saga_id, command.step_name) as claim:
+            verdict = verdict_on(command.direction, claim.entry)
+            if not isinstance(verdict, Execute):
+                return await _answer_without_handler(command, claim, verdict)
+            outcome = await _call(command, handler, claim)
+            if isinstance(outcome, Completed | AlreadyUndone | Later):
+                return await _store_success(command, claim, outcome)
+            return outcome
+
+    async def _settle_failure(
+        self, command: Command, failure: Failure, *, is_contained: bool
+    ) -> Answer:
+        """Store what must be remembered of a failure, unless somebody was faster."""
+        failed = definite(failure, command.direction, is_contained=is_contained)
+        reply = final_reply_to(command, failed)
+        after = entry_after(command.direction, None, failed, reply, is_contained=is_contained)
+        if after is None or (isinstance(failure, Broken) and is_contained):
+            return Answer(outcome="failed", reply=reply)
+        async with self._inbox.claim(command.saga_id, command.step_name) as claim:
+            verdict = verdict_on(command.direction, claim.entry)
+            if not isinstance(verdict, Execute):
+                return await _answer_without_handler(command, claim, verdict)
+            await claim.save(after)
+        return Answer(outcome="failed", reply=reply)
+
+
+def _is_worth_a_try(error: BaseException) -> bool:
+    """Never a cancellation, and never a database that is away: the runner waits for that."""
+    return isinstance(error, Exception) and not isinstance(error, Unavailable)
+
+
+async def _call(command: Command, handler: Handler, claim: Claim) -> Success | Failure:
+    """The handler's outcome; what nobody foresaw is raised, through the claim."""
+    context = Context(command=command, open_session=claim.session)
+    returned: object
+    try:
+        returned = await handler.call(context)
+    except asyncio.CancelledError:
+        if _is_being_cancelled():
+            raise
+        returned = SagaError("the handler was cancelled from within")
+    except Exception as error:
+        returned = error
+    outcome = outcome_of(returned, command.direction)
+    if isinstance(outcome, Broken):
+        raise outcome.cause
+    return outcome
+
+
+def _is_being_cancelled() -> bool:
+    task = asyncio.current_task()
+    return task is None or task.cancelling() > 0
+
+
+async def _store_success(command: Command, claim: Claim, outcome: Success) -> Answer:
+    reply = reply_to(command, outcome)
+    entry = entry_after(command.direction, claim.entry, outcome, reply)
+    if entry is not None:
+        await claim.save(entry)
+    return Answer(outcome="later" if reply is None else "completed", reply=reply)
+
+
+async def _answer_without_handler(command: Command, claim: Claim, verdict: Verdict) -> Answer:
+    match verdict:
+        case Repeat(reply):
+            return Answer(outcome="replayed", reply=reply)
+        case Bury():
+            undone = final_reply_to(command, AlreadyUndone())
+            await claim.save(buried(claim.entry, undone))
+            return Answer(outcome="completed", reply=undone)
+        case Refuse():
+            refusal = Failed(error=TOO_LATE, retryable=False)
+            return Answer(outcome="refused", reply=final_reply_to(command, refusal))
+        case Wait():
+            return Answer(outcome="later")
+        case Execute():
+            raise TypeError("the handler has not been asked")
+        case _:
+            assert_never(verdict)

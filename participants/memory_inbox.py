@@ -1,0 +1,105 @@
+"""The inbox in memory, for trials: a restart forgets everything."""
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Final
+
+from messaging.errors import ConfigurationError
+from participants.guard import Entry, State
+from participants.inbox import Claim, Prepare
+
+if TYPE_CHECKING:
+    from sqlalchemy.ext.asyncio import AsyncSession
+
+_AWAITED: Final = frozenset({State.LATER, State.COMPENSATING})
+_NEVER: Final = datetime.min.replace(tzinfo=UTC)
+_Key = tuple[str, str]
+
+
+@dataclass(slots=True)
+class _Row:
+    entry: Entry | None = None
+    updated_at: datetime = _NEVER
+    lock: asyncio.Lock = field(default_factory=asyncio.Lock)
+    claims: int = 0  # that hold the row or wait for it
+
+
+@dataclass(slots=True)
+class _MemoryClaim:
+    entry: Entry | None
+    saved: Entry | None = None
+
+    def session(self) -> "AsyncSession":
+        raise ConfigurationError(
+            "context.session needs a database, and this inbox is in memory: set SAGA_INBOX_URL,"
+            " for example to postgresql://user:password@host/database or sqlite:///inbox.sqlite"
+        )
+
+    async def save(self, entry: Entry) -> None:
+        self.saved = entry
+
+
+class MemoryInbox:
+    """Entries in a dictionary of this process."""
+
+    contains_effects: Final = False
+
+    def __init__(self) -> None:
+        self._rows: dict[_Key, _Row] = {}
+
+    async def prepare(self, preparations: Sequence[Prepare]) -> None:
+        if preparations:
+            names = ", ".join(sorted({_origin(each) for each in preparations}))
+            raise ConfigurationError(
+                f"the tables of {names} need a database: set SAGA_INBOX_URL, for example to"
+                " postgresql://user:password@host/database or sqlite:///inbox.sqlite"
+            )
+
+    @asynccontextmanager
+    async def claim(self, saga_id: str, step_name: str) -> AsyncIterator[Claim]:
+        key = (saga_id, step_name)
+        row = self._rows.setdefault(key, _Row())
+        row.claims += 1
+        try:
+            async with row.lock:
+                claim = _MemoryClaim(entry=row.entry)
+                yield claim
+                if claim.saved is not None:
+                    row.entry, row.updated_at = claim.saved, datetime.now(UTC)
+        finally:
+            row.claims -= 1
+            self._forget_if_unused(key, row)
+
+    async def ping(self) -> None:
+        """Memory is always there."""
+
+    async def purge(self, older_than: timedelta) -> int:
+        until = datetime.now(UTC) - older_than
+        old = [key for key, row in self._rows.items() if _is_old(row, until)]
+        for key in old:
+            del self._rows[key]
+        return len(old)
+
+    async def close(self) -> None:
+        """Nothing to release; the entries stay as long as the object."""
+
+    def _forget_if_unused(self, key: _Key, row: _Row) -> None:
+        if row.entry is None and row.claims == 0:
+            self._rows.pop(key, None)
+
+
+def _is_old(row: _Row, until: datetime) -> bool:
+    return (
+        row.entry is not None
+        and row.claims == 0
+        and row.entry.state not in _AWAITED
+        and row.updated_at <= until
+    )
+
+
+def _origin(preparation: Prepare) -> str:
+    module = getattr(preparation, "__module__", "?")
+    return f"{module}.{getattr(preparation, '__qualname__', repr(preparation))}"

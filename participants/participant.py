@@ -1,0 +1,84 @@
+"""Participant: a service by name, and the handlers of its commands."""
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
+from typing import Final, TypeVar
+
+from messaging.contract import Direction
+from messaging.errors import DefinitionError
+from participants.inbox import Prepare
+from participants.signatures import Handler, HandlerFunction, handler_of
+
+H = TypeVar("H", bound=HandlerFunction)
+P = TypeVar("P", bound=Prepare)
+
+_NAME: Final = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,99}")
+
+
+class Participant:
+    """A service that executes commands: `Participant("InventoryService")`.
+
+    Raises DefinitionError, here and in the decorators, for what cannot work.
+    """
+
+    def __init__(self, name: str) -> None:
+        self.name = _checked("participant", name)
+        self._handlers: dict[str, Handler] = {}
+        self._preparations: list[Prepare] = []
+
+    def __repr__(self) -> str:
+        return f"Participant({self.name!r})"
+
+    @property
+    def handlers(self) -> Mapping[str, Handler]:
+        """By the command's name."""
+        return MappingProxyType(self._handlers)
+
+    @property
+    def preparations(self) -> Sequence[Prepare]:
+        return tuple(self._preparations)
+
+    def action(self, name: str, *, external: bool = False) -> Callable[[H], H]:
+        """Register the handler of an action.
+
+        `external=True` for effects outside `context.session`, such as a call to a payment
+        provider: the guard then notes that an attempt has begun before the handler runs, and
+        whatever becomes of it, the compensation's handler is called to look.
+        """
+        return self._registering(name, Direction.ACTION, is_external=external)
+
+    def compensation(self, name: str) -> Callable[[H], H]:
+        """Register the handler of a compensation. `raise NotFound` in it means already undone."""
+        return self._registering(name, Direction.COMPENSATION, is_external=False)
+
+    def prepare(self, function: P) -> P:
+        """Register what creates the handlers' tables: called with a connection at every start,
+        once at a time across all processes. The participant then needs a SQL inbox."""
+        self._preparations.append(function)
+        return function
+
+    def _registering(
+        self, name: str, direction: Direction, *, is_external: bool
+    ) -> Callable[[H], H]:
+        _checked("command", name)
+
+        def register(function: H) -> H:
+            if name in self._handlers:
+                raise DefinitionError(
+                    f"{self.name} has two handlers for {name!r}; every command has one"
+                )
+            self._handlers[name] = handler_of(
+                function, name=name, direction=direction, is_external=is_external
+            )
+            return function
+
+        return register
+
+
+def _checked(kind: str, name: object) -> str:
+    if not (isinstance(name, str) and _NAME.fullmatch(name)):
+        raise DefinitionError(
+            f"{name!r} is no {kind} name: a letter, then at most 99 letters, digits, _ or -"
+        )
+    return name

@@ -1,0 +1,108 @@
+"""A TCP proxy that fails on demand: it cuts, freezes, refuses and delays."""
+
+import asyncio
+from contextlib import suppress
+from types import TracebackType
+from typing import Self
+from urllib.parse import urlsplit, urlunsplit
+
+
+class FaultProxy:
+    """Stands between a client and the server at `host:port`. `port` of its own stays the same."""
+
+    def __init__(self, host: str, port: int) -> None:
+        self.port = 0
+        self.latency = 0.0  # seconds, in each direction
+        self.accepted = 0  # connections so far
+        self._target = (host, port)
+        self._server: asyncio.Server | None = None
+        self._moving = asyncio.Event()
+        self._moving.set()
+        self._writers: set[asyncio.StreamWriter] = set()
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    async def __aenter__(self) -> Self:
+        await self.accept()
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        await self.refuse()
+        for task in list(self._tasks):
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    def url(self, direct: str) -> str:
+        """`direct`, by way of this proxy."""
+        parts = urlsplit(direct)
+        user, at, _ = parts.netloc.rpartition("@")
+        return urlunsplit(parts._replace(netloc=f"{user}{at}127.0.0.1:{self.port}"))
+
+    async def accept(self) -> None:
+        """Let connections in; after `refuse`, again on the same port."""
+        if self._server is None:
+            self._server = await asyncio.start_server(self._serve, "127.0.0.1", self.port)
+            self.port = self._server.sockets[0].getsockname()[1]
+
+    async def refuse(self) -> None:
+        """Cut what there is and refuse new connections."""
+        if self._server is not None:
+            self._server.close()
+            self._server = None
+        self.cut()
+
+    def cut(self) -> None:
+        """Reset every connection."""
+        for writer in list(self._writers):
+            writer.transport.abort()
+
+    def freeze(self) -> None:
+        """Move no byte, in old connections and new ones, and close none: half-open peers."""
+        self._moving.clear()
+
+    def thaw(self) -> None:
+        """Move on, with all that was held back."""
+        self._moving.set()
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.accepted += 1
+        task = asyncio.current_task()
+        assert task is not None
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        self._writers.add(writer)
+        try:
+            with suppress(OSError, asyncio.CancelledError):
+                await self._moving.wait()
+                await self._connect(reader, writer)
+        finally:
+            self._writers.discard(writer)
+            writer.transport.abort()
+
+    async def _connect(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        upstream_reader, upstream = await asyncio.open_connection(*self._target)
+        self._writers.add(upstream)
+        pumps = [
+            asyncio.create_task(self._pump(reader, upstream)),
+            asyncio.create_task(self._pump(upstream_reader, writer)),
+        ]
+        try:
+            await asyncio.wait(pumps, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for pump in pumps:
+                pump.cancel()
+            await asyncio.gather(*pumps, return_exceptions=True)
+            self._writers.discard(upstream)
+            upstream.transport.abort()
+
+    async def _pump(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with suppress(OSError):
+            while data := await reader.read(65536):
+                await asyncio.sleep(self.latency)
+                await self._moving.wait()
+                writer.write(data)
+                await writer.drain()

@@ -1,0 +1,44 @@
+"""A claim whose process has frozen does not keep others out for ever."""
+
+import asyncio
+
+import pytest
+from sqlalchemy import text
+
+from messaging.errors import Unavailable
+from participants.sql_inbox import SqlInbox
+
+AT_ONCE = "?options=-c%20idle_in_transaction_session_timeout%3D200ms"
+
+
+@pytest.mark.postgres
+async def test_an_abandoned_claim_is_taken_over_and_its_first_owner_changes_nothing(
+    empty_database_url: str,
+) -> None:
+    frozen, other = SqlInbox(empty_database_url + AT_ONCE), SqlInbox(empty_database_url)
+    await frozen.prepare(())
+    with pytest.raises(Unavailable):
+        await _claim_before(other, frozen)
+    async with other.engine.connect() as connection:
+        assert await connection.scalar(text("SELECT to_regclass('effect')")) is None
+    await frozen.close()
+    await other.close()
+
+
+async def _claim_before(other: SqlInbox, frozen: SqlInbox) -> None:
+    """The first owner does nothing until the other one has had the claim."""
+    async with frozen.claim("saga", "step") as abandoned:
+        async with asyncio.timeout(10), other.claim("saga", "step") as claim:
+            assert claim.entry is None
+        await abandoned.session().execute(text("CREATE TABLE effect (done bool)"))
+
+
+@pytest.mark.postgres
+async def test_a_claim_may_be_held_as_long_as_a_step_waits_by_default(
+    empty_database_url: str,
+) -> None:
+    inbox = SqlInbox(empty_database_url)
+    async with inbox.engine.connect() as connection:
+        limit = await connection.scalar(text("SHOW idle_in_transaction_session_timeout"))
+    await inbox.close()
+    assert limit == "5min"

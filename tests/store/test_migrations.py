@@ -1,0 +1,100 @@
+"""The schema: made in one go, by any number of programs at once, and as the tables say."""
+
+import asyncio
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from sqlalchemy import Connection, inspect, text
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from messaging.errors import ConfigurationError
+from orchestrator.store.engines import database_url_of, engine_for
+from orchestrator.store.migrations import VERSION_TABLE, current, newest, upgrade
+from orchestrator.store.stores import store_for
+from orchestrator.store.tables import saga_history, sagas
+
+pytest_plugins = ["conformance.store_fixtures"]
+
+OURS = {sagas.name, saga_history.name}
+
+
+async def _execute(database_url: str, statement: str) -> None:
+    engine = engine_for(database_url_of(database_url))
+    async with engine.begin() as connection:
+        await connection.execute(text(statement))
+    await engine.dispose()
+
+
+def _differences(connection: Connection) -> list[object]:
+    """Between the tables of this package and the database; other packages' are their own."""
+
+    def is_ours(thing: object, name: str | None, kind: str, *_: object) -> bool:
+        table = name if kind == "table" else getattr(getattr(thing, "table", None), "name", None)
+        return table in OURS
+
+    options = {"version_table": VERSION_TABLE, "include_object": is_ours, "compare_type": True}
+    context = MigrationContext.configure(connection, opts=options)
+    return list(compare_metadata(context, sagas.metadata))
+
+
+def _checks(connection: Connection) -> set[str | None]:
+    return {check["name"] for check in inspect(connection).get_check_constraints(sagas.name)}
+
+
+async def test_an_upgrade_brings_an_empty_database_to_the_newest_revision(
+    database_url: str,
+) -> None:
+    assert await current(database_url) == (None, newest())
+    await upgrade(database_url)
+    assert await current(database_url) == (newest(), newest())
+
+
+async def test_the_migrations_make_what_the_tables_say(database_url: str) -> None:
+    await upgrade(database_url)
+    engine: AsyncEngine = engine_for(database_url_of(database_url))
+    async with engine.connect() as connection:
+        assert await connection.run_sync(_differences) == []
+        declared = {str(each.name) for each in sagas.constraints if "ck_" in str(each.name)}
+        assert await connection.run_sync(_checks) == declared
+    await engine.dispose()
+
+
+async def test_a_second_upgrade_changes_nothing(database_url: str) -> None:
+    await upgrade(database_url)
+    await _execute(database_url, "CREATE TABLE ours (a INTEGER)")
+    await upgrade(database_url)
+    assert await current(database_url) == (newest(), newest())
+
+
+async def test_many_may_upgrade_at_once(database_url: str) -> None:
+    await asyncio.gather(*(upgrade(database_url) for _ in range(4)))
+    assert await current(database_url) == (newest(), newest())
+
+
+async def test_an_upgrade_that_fails_leaves_nothing_behind(database_url: str) -> None:
+    await _execute(database_url, "CREATE TABLE saga_history (a INTEGER)")
+    with pytest.raises(Exception, match="already exists"):
+        await upgrade(database_url)
+    assert (await current(database_url))[0] is None
+    await _execute(database_url, "DROP TABLE saga_history")
+    await upgrade(database_url)
+
+
+async def test_a_schema_that_is_newer_than_the_release_is_accepted_and_kept(
+    database_url: str,
+) -> None:
+    await upgrade(database_url)
+    await _execute(database_url, f"UPDATE {VERSION_TABLE} SET version_num = '9999'")
+    await upgrade(database_url)
+    assert (await current(database_url))[0] == "9999"
+    store = store_for(database_url)
+    await store.check()
+    await store.close()
+
+
+async def test_a_database_without_a_schema_is_refused_by_both_revisions(database_url: str) -> None:
+    store = store_for(database_url)
+    with pytest.raises(ConfigurationError, match=rf"revision none.*needs {newest()}"):
+        await store.check()
+    await store.close()
