@@ -85,6 +85,7 @@ _SAVE: Final = sa.text(f"""
     SELECT count(*) FROM moved
 """)  # noqa: S608 - made of our own column names
 _NOTIFY: Final = sa.select(sa.func.pg_notify(CHANNEL, ""))
+_BEGIN: Final = "BEGIN ISOLATION LEVEL READ COMMITTED; SELECT now()"
 
 
 class PostgresTransaction(DatabaseTransaction):
@@ -167,10 +168,15 @@ async def _begin(connection: AsyncConnection) -> datetime:
     """Begin and read the clock in one round trip, which the driver's own BEGIN would double."""
     raw = await connection.get_raw_connection()
     driver = cast("psycopg.AsyncConnection[Any]", raw.driver_connection)
-    async with driver.cursor() as cursor:
-        await cursor.execute("BEGIN ISOLATION LEVEL READ COMMITTED; SELECT now()", prepare=False)
-        cursor.nextset()
-        row = await cursor.fetchone()
+    try:
+        async with driver.cursor() as cursor:
+            await cursor.execute(_BEGIN, prepare=False)
+            cursor.nextset()
+            row = await cursor.fetchone()
+    except psycopg.Error:
+        # The pool has not seen it, and would try to roll back on a connection that is lost.
+        await connection.invalidate()
+        raise
     if row is None:
         raise Unavailable("the database did not tell the time")
     return cast("datetime", row[0])

@@ -3,14 +3,17 @@
 import asyncio
 import time
 from collections.abc import AsyncIterator
+from datetime import datetime
 from typing import Any
 
 import psycopg
 import pytest
 from sqlalchemy import event
+from sqlalchemy.ext.asyncio import AsyncConnection
 from store.sagas import advanced, decided, insert, insert_due, load, now, running
 
 from messaging.errors import Unavailable
+from orchestrator.store import postgres
 from orchestrator.store.listener import CHANNEL
 from orchestrator.store.postgres import PostgresStore
 from orchestrator.store.sqlite import SqliteStore
@@ -190,6 +193,27 @@ async def test_an_insert_of_thousands_is_one_statement(store: PostgresStore) -> 
         assert not await transaction.insert(many)
     async with store.transaction() as transaction:
         assert len(await transaction.lock([each.saga.saga_id for each in many])) == 3000
+
+
+async def test_a_connection_lost_before_the_first_statement_is_told_in_no_stack(
+    store: PostgresStore,
+    empty_database_url: str,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    begin = postgres._begin
+
+    async def begin_too_late(connection: AsyncConnection) -> datetime:
+        await _kill_sessions(empty_database_url)
+        return await begin(connection)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(postgres, "_begin", begin_too_late)
+        with pytest.raises(Unavailable):
+            async with store.transaction():
+                pass
+    assert [record.message for record in caplog.records if record.name[:10] == "sqlalchemy"] == []
+    assert await load(store, "nobody") is None
 
 
 async def _kill_sessions(url: str) -> None:
