@@ -8,8 +8,10 @@ VENV := .venv
 BIN := $(VENV)/bin
 PACKAGES := messaging chassis orchestrator participants dlq_worker
 SCRIPTS := .ci/run tests/environment/install tests/servers/apt-install
-# What pytest is to run, for example: make test PYTEST_ARGS="-n 2 tests/store"
+# What pytest is to run, for example: make test PYTEST_ARGS="tests/store"
 PYTEST_ARGS ?=
+# Three at a time keep two cores busy: many tests mostly wait. -n 0 in PYTEST_ARGS: one by one.
+SIDE_BY_SIDE := -n 3 --dist worksteal
 # What the demo is to do, for example: make demo DEMO_ARGS="--sagas 50"
 DEMO_ARGS ?=
 FAST := not (rabbitmq or postgres or node or prometheus or slow)
@@ -30,7 +32,8 @@ demo: $(VENV)/.for-demo ## Run some hundred orders in one process; needs no serv
 
 .PHONY: test
 test: $(VENV)/.for-test ## Run the whole suite; finds or starts RabbitMQ and PostgreSQL
-	$(BIN)/python tests/services.py run -- $(BIN)/python -m pytest $(PYTEST_ARGS)
+	$(BIN)/python tests/services.py run -- \
+	  $(BIN)/python -m pytest $(SIDE_BY_SIDE) $(PYTEST_ARGS)
 
 ##@ Work on it
 
