@@ -32,6 +32,12 @@ demo: $(VENV)/.for-demo ## Run some hundred orders in one process; needs no serv
 test: $(VENV)/.for-test ## Run the whole suite; finds or starts RabbitMQ and PostgreSQL
 	$(BIN)/python tests/services.py run -- $(BIN)/python -m pytest $(PYTEST_ARGS)
 
+# A long run, for example: make soak SAGAS=5000 FAULTS=50 SEED=7; RECORD=1 shows it in the docs
+.PHONY: soak
+soak: $(VENV)/.for-test ## Run 100,000 sagas under 250 faults: is anything lost, does anything grow?
+	$(BIN)/python -W ignore -m tests.soak --sagas $(or $(SAGAS),100000) \
+	  --faults $(or $(FAULTS),250) $(if $(SEED),--seed $(SEED)) $(if $(RECORD),--record)
+
 ##@ Work on it
 
 .PHONY: check

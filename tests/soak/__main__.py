@@ -8,6 +8,7 @@ import sys
 import tempfile
 from pathlib import Path
 
+from tests.soak.page import record
 from tests.soak.report import as_json, failures, lines
 from tests.soak.run import Wanted, soak
 
@@ -35,6 +36,8 @@ def main() -> int:
         print(f"FAILED: {problem}")
     told = as_json(shown, command)
     (folder / "soak.json").write_text(json.dumps(told, indent=2) + "\n")
+    if options.record:
+        record(told)
     return 1 if problems else 0
 
 
@@ -45,6 +48,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--seed", type=int, help="drawn and shown if it is not given")
     parser.add_argument("--window", type=int, default=100, help="sagas under way at a time")
     parser.add_argument("--folder", type=Path, help="for logs, samples and stories")
+    parser.add_argument("--record", action="store_true", help="show it in docs/reliability.md")
     return parser.parse_args()
 
 

@@ -64,6 +64,7 @@ def _kill(program: str) -> Play:
 def _terminate(program: str) -> Play:
     def play(site: Site, chance: random.Random) -> str:
         victim = site.mortal_of(program)
+        victim.wait_ready()  # before it has come so far, nothing tells it to drain
         code = victim.terminate()
         assert code == 0, f"{victim.name} did not drain: exit code {code}"
         time.sleep(chance.choice([0, 0, 3]))

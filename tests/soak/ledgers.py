@@ -16,7 +16,9 @@ from tests.product.orders import STEPS, Asked
 _SCHEMA = """
     DROP SCHEMA IF EXISTS audit CASCADE;
     CREATE SCHEMA audit;
-    CREATE TABLE audit.asked (saga_id text PRIMARY KEY, saga_type text, ends text, is_stubborn bool);
+    CREATE TABLE audit.asked (
+        saga_id text PRIMARY KEY, saga_type text, ends text, is_stubborn bool
+    );
     CREATE TABLE audit.told (saga_id text PRIMARY KEY, outcome text);
     CREATE TABLE audit.effects (
         saga_id text, step text, place int, done int, undone int, PRIMARY KEY (saga_id, step)

@@ -10,6 +10,8 @@ from tests.product.orders import HASTY, PROMPT, STEPS, Asked, order
 WAITING = "compensating"
 """The state of a saga whose compensation never succeeds: it waits for a person."""
 
+ARTICLES = 997
+
 Trial = Mapping[str, Any]
 
 
@@ -30,7 +32,7 @@ def mixed_orders(seed: int) -> Iterator[Asked]:
     number = 0
     while True:
         [kind] = chance.choices(KINDS, shares)
-        data = order(number, **kind.trial(chance))
+        data = order(number, **kind.trial(chance)) | {"items": _items(number)}
         saga_id = f"order-{number}"
         yield Asked(saga_id=saga_id, saga_type=kind.saga_type, data=data, ends=kind.ends)
         number += 1
@@ -38,6 +40,11 @@ def mixed_orders(seed: int) -> Iterator[Asked]:
 
 def ends_by_itself(asked: Asked) -> bool:
     return asked.ends != WAITING
+
+
+def _items(number: int) -> list[dict[str, Any]]:
+    """Of so many articles that orders seldom wait for each other's row on the shelf."""
+    return [{"sku": f"A-{number % ARTICLES}", "quantity": 1 + number % 3, "price": 9.5}]
 
 
 def _good(_: random.Random) -> Trial:

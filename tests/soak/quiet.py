@@ -1,4 +1,4 @@
-"""The end of a soak: everything runs again, nobody starts a saga, and all that is owed gets done."""
+"""The end of a soak: everything runs again, and what is still owed gets done."""
 
 import time
 from collections import Counter

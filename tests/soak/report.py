@@ -20,7 +20,9 @@ def failures(soak: Soak) -> Iterator[str]:
     if soak.after != soak.before:
         yield f"connected otherwise than at the beginning: {soak.before} then {soak.after}"
     if is_judged(soak):
-        yield from (f"not flat: {_told(measure)}" for measure in soak.measures if not measure.is_flat)
+        yield from (
+            f"not flat: {_told(measure)}" for measure in soak.measures if not measure.is_flat
+        )
 
 
 def is_judged(soak: Soak) -> bool:
@@ -82,7 +84,9 @@ def lines(soak: Soak) -> Iterator[str]:
 
 
 def _told(measure: Measure) -> str:
-    return f"{measure.name}: {measure.early:.1f}, then {measure.late:.1f} (at most {measure.most:.1f})"
+    return (
+        f"{measure.name}: {measure.early:.1f}, then {measure.late:.1f} (at most {measure.most:.1f})"
+    )
 
 
 def _number(findings: Sequence[Finding]) -> int:
@@ -100,11 +104,14 @@ def _row(soak: Soak, samples: Sequence[Sample]) -> Iterator[tuple[str, Any]]:
     for daemon in soak.steady:
         seen = [sample.daemons[daemon] for sample in samples if daemon in sample.daemons]
         if seen:
-            yield daemon, {
-                "resident_mib": round(median(each.resident for each in seen) / MEBI, 1),
-                "handles": round(median(each.handles for each in seen)),
-                "threads": round(median(each.threads for each in seen)),
-            }
+            yield (
+                daemon,
+                {
+                    "resident_mib": round(median(each.resident for each in seen) / MEBI, 1),
+                    "handles": round(median(each.handles for each in seen)),
+                    "threads": round(median(each.threads for each in seen)),
+                },
+            )
     ready = [sum(sample.queues.values()) for sample in samples if sample.queues is not None]
     yield "messages_ready_at_most", max(ready, default=None)
     sessions = [sample.sessions for sample in samples if sample.sessions is not None]

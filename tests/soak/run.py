@@ -115,7 +115,9 @@ def _soaked(wanted: Wanted, site: Site, stream: Stream, background: Background) 
         seconds=seconds,
         recovery_seconds=recovery,
         retries=stream.retries,
-        versions={server.name: server.description.split()[0] for server in (site.rabbit, site.postgres)},
+        versions={
+            server.name: server.description.split()[0] for server in (site.rabbit, site.postgres)
+        },
     )
 
 

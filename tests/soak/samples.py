@@ -116,13 +116,16 @@ class Sampler:
         for name, pid in self.site.installation.pids().items():
             if (vitals := vitals_of(pid)) is not None:
                 ports = vitals.connections
-                yield name, Growth(
-                    pid=pid,
-                    resident=vitals.resident,
-                    handles=vitals.handles,
-                    threads=vitals.threads,
-                    broker=sum(ports.get(port, 0) for port in broker),
-                    database=sum(ports.get(port, 0) for port in database),
+                yield (
+                    name,
+                    Growth(
+                        pid=pid,
+                        resident=vitals.resident,
+                        handles=vitals.handles,
+                        threads=vitals.threads,
+                        broker=sum(ports.get(port, 0) for port in broker),
+                        database=sum(ports.get(port, 0) for port in database),
+                    ),
                 )
 
     def _broker(self) -> dict[str, Any]:

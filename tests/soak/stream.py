@@ -53,10 +53,13 @@ class Stream:
         """Until all were asked for and all that end by themselves have ended."""
         hearing = asyncio.create_task(self._persist(self.outcomes.listen))
         try:
-            async with SagaClient(self._place.saga_database) as client, Post(self._place) as post:
-                async with asyncio.TaskGroup() as group:
-                    group.create_task(self._ask(lambda orders: _start_by(client, orders)))
-                    group.create_task(self._ask(post.start))
+            async with (
+                SagaClient(self._place.saga_database) as client,
+                Post(self._place) as post,
+                asyncio.TaskGroup() as group,
+            ):
+                group.create_task(self._ask(lambda orders: _start_by(client, orders)))
+                group.create_task(self._ask(post.start))
             while self.under_way > 0:
                 await asyncio.sleep(0.2)
         finally:

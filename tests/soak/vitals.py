@@ -1,6 +1,7 @@
 """What a process holds, read off /proc: memory, handles, threads, connections."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,7 +24,7 @@ def vitals_of(pid: int) -> Vitals | None:
         fields = dict(
             line.split(":", 1) for line in Path(f"/proc/{pid}/status").read_text().splitlines()
         )
-        handles = [handle.readlink().name for handle in Path(f"/proc/{pid}/fd").iterdir()]
+        handles = list(_handles(pid))
         sockets = _sockets(pid)
     except OSError:
         return None
@@ -39,6 +40,12 @@ def vitals_of(pid: int) -> Vitals | None:
         threads=int(fields["Threads"]),
         connections=ports,
     )
+
+
+def _handles(pid: int) -> Iterator[str]:
+    for handle in Path(f"/proc/{pid}/fd").iterdir():
+        with suppress(FileNotFoundError):  # closed meanwhile
+            yield handle.readlink().name
 
 
 def _sockets(pid: int) -> Mapping[str, int]:
