@@ -13,8 +13,9 @@ from dataclasses import dataclass
 import psycopg
 from servers.private import PrivateServer
 
+from tests.chaos.wires import Wire
 from tests.product.installation import Daemon
-from tests.soak.site import Link, Site
+from tests.soak.site import Site
 
 Play = Callable[[Site, random.Random], str]
 
@@ -87,41 +88,45 @@ def _pause(site: Site, chance: random.Random) -> str:
 
 
 def _cut(site: Site, chance: random.Random) -> str:
-    link, times = _link(site, chance), chance.choice([1, 1, 5])
+    name, wire = _wire(site, chance)
+    times = chance.choice([1, 1, 5])
     for _ in range(times):
-        link.cut()
+        wire.cut()
         time.sleep(chance.uniform(0.02, 1.2))
-    return f"{link.name}, {times} times"
+    return f"{name}, {times} times"
 
 
 def _freeze(site: Site, chance: random.Random) -> str:
-    link, seconds = _link(site, chance), round(chance.uniform(2, 15), 1)
-    link.freeze()
+    name, wire = _wire(site, chance)
+    seconds = round(chance.uniform(2, 15), 1)
+    wire.freeze()
     time.sleep(seconds)
     if chance.random() < 0.5:
-        link.cut()
-    link.heal()
-    return f"{link.name} for {seconds:g} s"
+        wire.cut()
+    wire.heal()
+    return f"{name} for {seconds:g} s"
 
 
 def _refuse(site: Site, chance: random.Random) -> str:
-    link, seconds = _link(site, chance), round(chance.uniform(1, 6), 1)
-    link.refuse()
+    name, wire = _wire(site, chance)
+    seconds = round(chance.uniform(1, 6), 1)
+    wire.refuse()
     time.sleep(seconds)
-    link.heal()
-    return f"{link.name} for {seconds:g} s"
+    wire.heal()
+    return f"{name} for {seconds:g} s"
 
 
 def _slow_down(site: Site, chance: random.Random) -> str:
-    link, latency = _link(site, chance), chance.choice([0.02, 0.05, 0.2])
-    link.slow_down(latency)
+    name, wire = _wire(site, chance)
+    latency = chance.choice([0.02, 0.05, 0.2])
+    wire.slow_down(latency=latency)
     time.sleep(5)
-    link.heal()
-    return f"{link.name} by {latency * 1000:g} ms"
+    wire.heal()
+    return f"{name} by {latency * 1000:g} ms"
 
 
-def _link(site: Site, chance: random.Random) -> Link:
-    return chance.choice([site.broker_link, site.database_link])
+def _wire(site: Site, chance: random.Random) -> tuple[str, Wire]:
+    return chance.choice([("broker", site.broker_wire), ("database", site.database_wire)])
 
 
 def _terminate_sessions(site: Site, chance: random.Random) -> str:
@@ -160,8 +165,9 @@ def _freeze_broker(site: Site, chance: random.Random) -> str:
 
 def _restart(server: Callable[[Site], PrivateServer]) -> Play:
     def play(site: Site, _: random.Random) -> str:
-        server(site).restart()
-        return server(site).name
+        restarted = server(site)
+        restarted.restart()
+        return restarted.name
 
     return play
 

@@ -9,10 +9,12 @@ from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import aio_pika
 import psycopg
 
+from tests.chaos.wires import Wire
 from tests.product.audit import queues_of
 from tests.product.installation import Place
 from tests.product.listeners import heard_by_listeners
@@ -112,7 +114,8 @@ class Sampler:
         return sample
 
     def _daemons(self) -> Iterator[tuple[str, Growth]]:
-        broker, database = self.site.broker_link.ports, self.site.database_link.ports
+        broker = _ports(self.site.rabbit.url, self.site.broker_wire)
+        database = _ports(self.site.postgres.url, self.site.database_wire)
         for name, pid in self.site.installation.pids().items():
             if (vitals := vitals_of(pid)) is not None:
                 ports = vitals.connections
@@ -123,8 +126,8 @@ class Sampler:
                         resident=vitals.resident,
                         handles=vitals.handles,
                         threads=vitals.threads,
-                        broker=sum(ports.get(port, 0) for port in broker),
-                        database=sum(ports.get(port, 0) for port in database),
+                        broker=sum(ports.get(port or 0, 0) for port in broker),
+                        database=sum(ports.get(port or 0, 0) for port in database),
                     ),
                 )
 
@@ -134,6 +137,11 @@ class Sampler:
             "broker_resident": vitals.resident if vitals else None,
             "broker_folder": size_of(self.site.rabbit.directory),
         }
+
+
+def _ports(url: str, wire: Wire) -> set[int | None]:
+    """Where clients of a server connect to, steady ones and others."""
+    return {urlsplit(each).port for each in (url, wire.url(url))}
 
 
 def _queues(place: Place) -> Mapping[str, int] | None:

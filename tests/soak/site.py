@@ -1,4 +1,4 @@
-"""What a soak runs on: its own servers, steady daemons behind proxies, and mortal ones beside."""
+"""What a soak runs on: its own servers, steady daemons behind wires, and mortal ones beside."""
 
 import asyncio
 import threading
@@ -8,12 +8,12 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 from servers.postgres import PrivatePostgres
 from servers.rabbit import PrivateRabbit
 
-from tests.faults.proxy import FaultProxy
+from tests.chaos.faults import FaultLog
+from tests.chaos.wires import Wire, WireRoom
 from tests.product.installation import Daemon, Installation, Place, installed
 from tests.product.places import new_place
 
@@ -25,52 +25,17 @@ class Background:
     """An event loop in a thread of its own."""
 
     def __init__(self) -> None:
-        self.loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self.loop.run_forever, daemon=True)
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
         self._thread.start()
 
     def start(self, work: Any) -> "Future[Any]":
-        return asyncio.run_coroutine_threadsafe(work, self.loop)
-
-    def call(self, work: Any) -> Any:
-        return self.start(work).result()
+        return asyncio.run_coroutine_threadsafe(work, self._loop)
 
     def close(self) -> None:
-        self.loop.call_soon_threadsafe(self.loop.stop)
+        self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join(10)
-        self.loop.close()
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Link:
-    """A proxy on the way from the steady daemons to one server. Its methods may block."""
-
-    name: str
-    server_port: int
-    proxy: FaultProxy
-    background: Background
-
-    @property
-    def ports(self) -> frozenset[int]:
-        """Where clients of the server connect to, steady ones and others."""
-        return frozenset({self.server_port, self.proxy.port})
-
-    def cut(self) -> None:
-        self.background.loop.call_soon_threadsafe(self.proxy.cut)
-
-    def freeze(self) -> None:
-        self.background.loop.call_soon_threadsafe(self.proxy.freeze)
-
-    def slow_down(self, seconds: float) -> None:
-        self.proxy.latency = seconds
-
-    def refuse(self) -> None:
-        self.background.call(self.proxy.refuse())
-
-    def heal(self) -> None:
-        self.proxy.latency = 0.0
-        self.background.loop.call_soon_threadsafe(self.proxy.thaw)
-        self.background.call(self.proxy.accept())
+        self._loop.close()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,14 +44,11 @@ class Site:
 
     rabbit: PrivateRabbit
     postgres: PrivatePostgres
+    place: Place
+    """Where the servers are, past the wires."""
     installation: Installation
-    broker_link: Link
-    database_link: Link
-
-    @property
-    def place(self) -> Place:
-        """Where the servers are, without any proxy between."""
-        return self.installation.place
+    broker_wire: Wire
+    database_wire: Wire
 
     @property
     def steady(self) -> list[Daemon]:
@@ -105,8 +67,8 @@ class Site:
         for server in (self.rabbit, self.postgres):
             server.resume()
             server.start()
-        for link in (self.broker_link, self.database_link):
-            link.heal()
+        for wire in (self.broker_wire, self.database_wire):
+            wire.heal()
         self.installation.start()
 
 
@@ -117,33 +79,26 @@ def open_site(folder: Path) -> Iterator[Site]:
         rabbit = stack.enter_context(PrivateRabbit())
         postgres = stack.enter_context(PrivatePostgres())
         place = new_place(rabbit.url, postgres.url)
-        background = Background()
-        stack.callback(background.close)
-        broker_link = _link(stack, background, "broker", rabbit.url)
-        database_link = _link(stack, background, "database", postgres.url)
+        room, told = WireRoom(), FaultLog()
+        stack.callback(room.close)
+        broker_wire = Wire(room, "broker", rabbit.url, told)
+        stack.callback(broker_wire.close)
+        database_wire = Wire(room, "database", postgres.url, told)
+        stack.callback(database_wire.close)
         installation = stack.enter_context(installed(place, folder))
-        _employ(installation, MORTAL, place)
-        _employ(installation, STEADY, _behind(place, broker_link.proxy, database_link.proxy))
+        employ(installation, MORTAL, place)
+        employ(installation, STEADY, _behind(place, broker_wire, database_wire))
         yield Site(
             rabbit=rabbit,
             postgres=postgres,
+            place=place,
             installation=installation,
-            broker_link=broker_link,
-            database_link=database_link,
+            broker_wire=broker_wire,
+            database_wire=database_wire,
         )
 
 
-def _link(stack: ExitStack, background: Background, name: str, url: str) -> Link:
-    address = urlsplit(url)
-    assert address.hostname is not None
-    assert address.port is not None
-    proxy = FaultProxy(address.hostname, address.port)
-    background.call(proxy.__aenter__())
-    stack.callback(lambda: background.call(proxy.__aexit__(None, None, None)))
-    return Link(name=name, server_port=address.port, proxy=proxy, background=background)
-
-
-def _behind(place: Place, broker: FaultProxy, database: FaultProxy) -> Place:
+def _behind(place: Place, broker: Wire, database: Wire) -> Place:
     return replace(
         place,
         amqp_url=broker.url(place.amqp_url),
@@ -152,7 +107,7 @@ def _behind(place: Place, broker: FaultProxy, database: FaultProxy) -> Place:
     )
 
 
-def _employ(installation: Installation, fate: str, place: Place) -> None:
+def employ(installation: Installation, fate: str, place: Place) -> None:
     """One of each program."""
     settings = place.settings
     installation.orchestrator("trial_orders", name=f"orchestrator-{fate}", **settings)
