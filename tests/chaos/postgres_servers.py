@@ -3,9 +3,9 @@
 import signal
 import subprocess
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Self
 
 import psycopg
 from servers.network import wait_until
@@ -123,6 +123,61 @@ class StandbyPostgres(ChaosPostgres):
         with suppress(psycopg.Error):
             return bool(self.execute("SELECT 1"))
         return False
+
+
+class PostgresPair:
+    """A primary and its asynchronous copy, at one address: `url` stays through a fail-over."""
+
+    def __init__(self) -> None:
+        self._primary = ChaosPostgres()
+        self._standby: StandbyPostgres | None = None
+        self._has_taken_over = False
+
+    def __enter__(self) -> Self:
+        with ExitStack() as started:
+            started.enter_context(self._primary)
+            self._standby = started.enter_context(StandbyPostgres(self._primary))
+            self._started = started.pop_all()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._started.close()
+
+    @property
+    def url(self) -> str:
+        return self._primary.url
+
+    @property
+    def standby(self) -> StandbyPostgres:
+        assert self._standby is not None, "the pair has not been started"
+        return self._standby
+
+    @property
+    def current(self) -> ChaosPostgres:
+        """The one that answers at `url`."""
+        return self.standby if self._has_taken_over else self._primary
+
+    def lag(self) -> None:
+        """What is committed from now on is lost by a fail-over."""
+        self.standby.wait_caught_up()
+        self.standby.lag()
+
+    def take_over(self) -> None:
+        """The primary is gone, and its copy answers in its place: read-only, for now."""
+        self._primary.stop()  # in good order: it sends to the copy all that it has
+        self.standby.stop()
+        self.standby._port = self._primary._port
+        self.standby.start()
+        self._has_taken_over = True
+
+    def promote(self) -> None:
+        self.standby.promote()
+
+    def start(self) -> None:
+        self.current.start()
+
+    def resume(self) -> None:
+        self.current.resume()
 
 
 class FakedClock:

@@ -9,6 +9,7 @@ from servers.postgres import postgres_programs
 
 from tests.chaos.postgres_servers import (
     ChaosPostgres,
+    PostgresPair,
     SkewedPostgres,
     SmallDiskPostgres,
     StandbyPostgres,
@@ -39,6 +40,20 @@ def test_a_standby_promoted_with_lag_has_lost_the_last_commits(primary: ChaosPos
         standby.promote()
         standby.execute("INSERT INTO numbers VALUES (4)")
         assert standby.execute("SELECT number FROM numbers ORDER BY 1") == [1, 4]
+
+
+def test_a_copy_takes_over_at_the_address_of_its_primary() -> None:
+    with PostgresPair() as pair:
+        pair.current.execute("CREATE TABLE numbers (number int)")
+        pair.lag()
+        pair.current.execute("INSERT INTO numbers VALUES (1)")
+        pair.take_over()
+        with psycopg.connect(pair.url, autocommit=True) as connection:
+            with pytest.raises(psycopg.errors.ReadOnlySqlTransaction):
+                connection.execute("INSERT INTO numbers VALUES (2)")
+            pair.promote()
+            connection.execute("INSERT INTO numbers VALUES (3)")
+            assert connection.execute("SELECT number FROM numbers").fetchall() == [(3,)]
 
 
 def test_a_server_comes_back_from_every_ending_with_what_was_committed() -> None:
