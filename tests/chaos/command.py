@@ -1,6 +1,7 @@
 """The command line: which scenarios, from which seed, with how many sagas, reported where."""
 
 import argparse
+import logging
 import random
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,6 +16,7 @@ SAGAS = 100
 
 def main(arguments: Sequence[str]) -> int:
     """0 if nothing was lost, doubled or stuck, and nothing else was wrong."""
+    logging.getLogger("aiormq").setLevel(logging.CRITICAL)  # customers try again by themselves
     asked = _parser().parse_args(arguments)
     if asked.list:
         _print_list()
