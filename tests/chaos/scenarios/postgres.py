@@ -97,6 +97,8 @@ def disk_full(world: World) -> None:
                 world.last(10)
                 world.faults.told("room again")
             world.last(2)
+    said = world.postgres.log.read_text(errors="replace")
+    assert "No space left on device" in said, "PostgreSQL did not even notice"
 
 
 @scenario(36, "pg-lock-hold", "somebody holds the rows of three running sagas for 25 s")
