@@ -14,6 +14,10 @@ PYTEST_ARGS ?=
 SIDE_BY_SIDE := -n 3 --dist worksteal
 # What the demo is to do, for example: make demo DEMO_ARGS="--sagas 50"
 DEMO_ARGS ?=
+# What is to be played, for example: make chaos SCENARIO=rabbit-sigkill,conn-rst SEED=7 SAGAS=200
+SCENARIO ?=
+SEED ?=
+SAGAS ?=
 FAST := not (rabbitmq or postgres or node or prometheus or slow)
 
 export PYTHON
@@ -34,6 +38,17 @@ demo: $(VENV)/.for-demo ## Run some hundred orders in one process; needs no serv
 test: $(VENV)/.for-test ## Run the whole suite; finds or starts RabbitMQ and PostgreSQL
 	$(BIN)/python tests/services.py run -- \
 	  $(BIN)/python -m pytest $(SIDE_BY_SIDE) $(PYTEST_ARGS)
+
+.PHONY: chaos
+chaos: $(VENV)/.for-test ## Hurt real daemons and servers, and look for what is lost; see SCENARIO
+	$(BIN)/python -m tests.chaos $(SCENARIO) $(if $(SEED),--seed $(SEED)) \
+	  $(if $(SAGAS),--sagas $(SAGAS)) --report docs/reliability.md
+
+# A long run, for example: make soak SAGAS=5000 FAULTS=50 SEED=7; RECORD=1 shows it in the docs
+.PHONY: soak
+soak: $(VENV)/.for-test ## Run 100,000 sagas under 250 faults: is anything lost, does anything grow?
+	$(BIN)/python -W ignore -m tests.soak --sagas $(or $(SAGAS),100000) \
+	  --faults $(or $(FAULTS),250) $(if $(SEED),--seed $(SEED)) $(if $(RECORD),--record)
 
 ##@ Work on it
 
