@@ -20,7 +20,7 @@ from orchestrator.saga.decide import decide
 from orchestrator.saga.state import Decision, Published, Saga
 from orchestrator.store.errors import StatementRejected
 from orchestrator.store.port import Store
-from orchestrator.worker.intake import Arrival
+from orchestrator.worker.intake import Arrival, doubtful
 from orchestrator.worker.ledger import Judgement, Ledger, Senders, id_for_start
 from orchestrator.worker.outgoing import message_for
 from orchestrator.worker.publisher import Post
@@ -62,7 +62,14 @@ class Batches:
         self, arrivals: Sequence[Arrival], stopping: asyncio.Event
     ) -> Committed | None:
         """Decide and save them all; None if we stop before the database takes them."""
-        return await self._when_there(lambda: self._commit(arrivals), stopping)
+        tried = arrivals
+
+        async def decide_and_save() -> Committed:
+            nonlocal tried
+            trying, tried = tried, [doubtful(arrival) for arrival in arrivals]
+            return await self._commit(trying)
+
+        return await self._when_there(decide_and_save, stopping)
 
     async def take_back(self, returned: Sequence[Post], stopping: asyncio.Event) -> bool:
         """Tell sagas that their commands have no queue; False if we stop before it is saved."""
