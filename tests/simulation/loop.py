@@ -120,8 +120,7 @@ class VirtualLoop(asyncio.AbstractEventLoop):
             handle = program.ready.popleft()
             if not handle._cancelled:  # type: ignore[attr-defined]
                 handle._run()
-        if program in self._waiting:
-            self._waiting.remove(program)
+        self._waiting = [each for each in self._waiting if each is not program]
         for task in program.tasks:
             if not task.done():
                 self.problems.append(f"{program.name}: {task.get_name()} outlived its program")

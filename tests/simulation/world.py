@@ -24,7 +24,6 @@ from orchestrator.saga.flow import is_forward_exhausted
 from orchestrator.saga.state import Saga, Step, StepStatus
 from orchestrator.worker.service import Worker
 from participants.context import Context
-from participants.outcome import StepFailed
 from participants.replies import Replies
 from participants.runner import Runner
 from tests.simulation import faults
@@ -325,8 +324,7 @@ class World:
         assert broker is not None
         inbox = SimulatedInbox(self.services_database, self.client)
         replies = Replies(broker, inbox, self.network.names)
-        says_no = direction == "compensation" and self.chance.random() < 0.3
-        answer: object = StepFailed("no, after all") if says_no else {step: "approved"}
+        answer = {step: "approved"} if direction == "action" else None
         for _ in range(60):
             try:
                 await replies.reply(saga_id, step, answer)
