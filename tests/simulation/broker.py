@@ -5,7 +5,7 @@ import itertools
 import json
 import random
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final, Self
 
@@ -21,6 +21,22 @@ from tests.simulation.story import Story
 _DEADLINE: Final = 5.0
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fate:
+    """What becomes of one message."""
+
+    copies: int
+    tells: bool  # its sender gets the confirm
+    late: float = 0.0
+
+    def told(self) -> list[str]:
+        if not self.copies:
+            return ["is lost by the broker"] if self.tells else ["does not arrive"]
+        words = ["arrives twice"] if self.copies > 1 else []
+        words += [f"is {self.late:.1f} s late"] if self.late else []
+        return words if self.tells else [*words, "is not confirmed"]
+
+
 class Network:
     """The server, the faults of messages, and an ear at the wire."""
 
@@ -30,7 +46,9 @@ class Network:
         self.server = MemoryServer()
         self.names = Names("sim")
         self.climate: Climate = CALM
-        self.heard: list[Callable[[str, Outgoing, Receipt], None]] = []  # who has sent what, and learnt what
+        self.heard: list[
+            Callable[[str, Outgoing, Receipt], None]
+        ] = []  # who has sent what, and learnt what
         self.on_the_way = 0
         self.loop = loop
         self.chance = chance
@@ -40,43 +58,35 @@ class Network:
 
     def carry(self, sender: str, message: Outgoing, *, arrives: bool, tells: bool) -> Receipt:
         """Bring one message to its queue, or not; say what its sender learns."""
-        climate, chance = self.climate, self.chance
+        fate = self._fate(message, arrives=arrives, tells=tells)
         number = f"m{next(self._numbers)}"
-        can_be_lost = message.exchange in {self.names.commands, self.names.replies}
-        fate = []
-        copies = 1 if arrives else 0
-        if chance.random() < climate.refused:
-            copies, tells = 0, False
-        elif can_be_lost and chance.random() < climate.lost:
-            copies = 0
-            fate.append("is lost by the broker")
-        elif chance.random() < climate.duplicated:
-            copies *= 2
-        if chance.random() < climate.unconfirmed:
-            tells = False
-        late = chance.random() ** 3 * 20 if chance.random() < climate.delayed else 0.0
-        if not copies and not fate:
-            fate.append("does not arrive")
-        if copies > 1:
-            fate.append("arrives twice")
-        if copies and late:
-            fate.append(f"is {late:.1f} s late")
-        if not tells:
-            fate.append("is not confirmed")
-        told = "".join(f"; it {each}" for each in fate)
+        told = "".join(f"; it {each}" for each in fate.told())
         self.story.tell(f"{sender} sends {number} {_said(message)}{told}", message.correlation_id)
         receipt = Receipt.CONFIRMED
-        for _ in range(copies):
+        for _ in range(fate.copies):
             delivery = self._delivery(number, sender, message)
-            if late:
+            if fate.late:
                 self.on_the_way += 1
-                self.loop.later(late, self._arrive, delivery, message.mandatory)
+                self.loop.later(fate.late, self._arrive, delivery, message.mandatory)
             else:
                 receipt = self.server.publish(delivery, mandatory=message.mandatory)
-        learnt = receipt if tells else Receipt.UNKNOWN
+        learnt = receipt if fate.tells else Receipt.UNKNOWN
         for listener in self.heard:
             listener(sender, message, learnt)
         return learnt
+
+    def _fate(self, message: Outgoing, *, arrives: bool, tells: bool) -> "Fate":
+        climate, chance = self.climate, self.chance
+        if not arrives or chance.random() < climate.refused:
+            return Fate(copies=0, tells=False)
+        can_be_lost = message.exchange in {self.names.commands, self.names.replies}
+        if can_be_lost and chance.random() < climate.lost:
+            return Fate(copies=0, tells=True)
+        return Fate(
+            copies=2 if chance.random() < climate.duplicated else 1,
+            tells=tells and chance.random() >= climate.unconfirmed,
+            late=chance.random() ** 3 * 20 if chance.random() < climate.delayed else 0.0,
+        )
 
     def _arrive(self, delivery: Delivery, mandatory: bool) -> None:
         self.on_the_way -= 1
@@ -254,9 +264,7 @@ class SimulatedBroker:
         arrives = is_well or (self._is_half_dead and self._network.chance.random() < 0.5)
         if not arrives and not is_well:
             return Receipt.UNKNOWN
-        return self._network.carry(
-            self.machine.name, message, arrives=arrives, tells=is_well
-        )
+        return self._network.carry(self.machine.name, message, arrives=arrives, tells=is_well)
 
 
 def _numbers_of(deliveries: Sequence[Delivery]) -> str:

@@ -208,12 +208,12 @@ class Transaction:
             raise Unavailable("the connection to the database is lost")
 
     async def _wait_for(self, key: Key, timeout: float) -> None:
-        waiting = self._database._waiting.setdefault(key, [])
+        waiting = self._database._waiting
         try:
             async with asyncio.timeout(timeout):
                 while key in self._database._locks:
                     self._turn = asyncio.get_running_loop().create_future()
-                    waiting.append(self._turn)
+                    waiting.setdefault(key, []).append(self._turn)
                     await self._turn
                     self.check()
         except TimeoutError as error:

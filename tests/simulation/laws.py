@@ -38,7 +38,10 @@ def _ended_or_parked(world: World, saga: Saga) -> Iterator[str]:
 def _told(world: World, saga: Saga) -> Iterator[str]:
     """I4: whoever listens has been told how it ended."""
     event = "Completed" if saga.state is SagaState.COMPLETED else "Failed"
-    if saga.state.is_final and (saga.saga_id, f"{saga.saga_type}{event}") not in world.outcomes_told:
+    if (
+        saga.state.is_final
+        and (saga.saga_id, f"{saga.saga_type}{event}") not in world.outcomes_told
+    ):
         yield f"it is {saga.state}, and nobody was told"
 
 
@@ -59,12 +62,13 @@ def _whole_or_undone(world: World, saga: Saga) -> Iterator[str]:
     effects = world.effects()
     for step in saga.steps:
         stands = standing(effects, saga.saga_id, step.name) > 0
-        if saga.state is SagaState.COMPLETED and not stands:
-            if not _was_resolved(world, saga, step.name):
-                yield f"it is completed, and {step.name} has no effect"
-        if saga.state is SagaState.FAILED and stands and step.plan.compensation is not None:
-            if not _has_letter(world, saga, step.name, "late_success"):
-                yield f"it has failed, and the effect of {step.name} stands"
+        is_by_hand = _was_resolved(world, saga, step.name)
+        if saga.state is SagaState.COMPLETED and not stands and not is_by_hand:
+            yield f"it is completed, and {step.name} has no effect"
+        if step.plan.compensation is None or _has_letter(world, saga, step.name, "late_success"):
+            continue
+        if saga.state is SagaState.FAILED and stands:
+            yield f"it has failed, and the effect of {step.name} stands"
 
 
 def _order_of_undoing(world: World, saga: Saga) -> Iterator[str]:

@@ -1,6 +1,5 @@
 """A seed, and what comes of it."""
 
-import gc
 import random
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager

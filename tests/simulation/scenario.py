@@ -105,7 +105,7 @@ REGISTRY: Final = Registry([Halting(), Going()])
 
 def drawn(chance: random.Random) -> Scenario:
     """Two to four sagas of two to four steps."""
-    orders = tuple(_order(f"order-{number}", chance) for number in range(1, chance.randint(3, 4)))
+    orders = tuple(_order(f"order-{number}", chance) for number in range(1, chance.randint(3, 5)))
     scripts = {
         (order.saga_id, step["name"]): Script(chance.choice(_ACTIONS), chance.choice(_UNDOINGS))
         for order in orders

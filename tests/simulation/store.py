@@ -170,7 +170,9 @@ class SimulatedStore:
 def history_of(database: Database, saga_id: str) -> list[Transition]:
     """The committed history, as the table has it."""
     lines = database.table(HISTORY).items()
-    return [line for (known, _), line in sorted(lines, key=lambda item: item[0]) if known == saga_id]
+    return [
+        line for (known, _), line in sorted(lines, key=lambda item: item[0]) if known == saga_id
+    ]
 
 
 def _is_due(saga: Saga, now: datetime) -> bool:

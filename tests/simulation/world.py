@@ -1,8 +1,10 @@
 """One run: servers, programs and clients, a storm of faults, and the quiet after it."""
 
 import asyncio
+import json
 import random
 from collections.abc import Collection
+from contextlib import suppress
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any, Final
@@ -15,7 +17,7 @@ from dlq_worker.intake import Intake
 from dlq_worker.planning import ReplayPolicy
 from dlq_worker.recovery import Recovery
 from messaging import codec
-from messaging.contract import CancelRequest, StartRequest
+from messaging.contract import CancelRequest, ReplyType, StartRequest
 from messaging.errors import NotFound, Refused, SagaError, Unavailable
 from messaging.port import Outgoing, Receipt
 from messaging.topology import Names, Topology, installation
@@ -24,6 +26,7 @@ from orchestrator.saga.flow import is_forward_exhausted
 from orchestrator.saga.state import Saga, Step, StepStatus
 from orchestrator.worker.service import Worker
 from participants.context import Context
+from participants.guard import TOO_LATE
 from participants.replies import Replies
 from participants.runner import Runner
 from tests.simulation import faults
@@ -40,9 +43,7 @@ from tests.simulation.story import Story
 
 PATIENCE: Final = 1800.0  # virtual seconds in which everything has to come to rest
 _SETTINGS: Final = load(OrchestratorSettings, namespace="sim", poll_interval="5s")
-_POLICY: Final = ReplayPolicy(
-    limit=2, base=timedelta(seconds=3), maximum=timedelta(seconds=10)
-)
+_POLICY: Final = ReplayPolicy(limit=2, base=timedelta(seconds=3), maximum=timedelta(seconds=10))
 _PARTICIPANTS: Final = participants()
 
 
@@ -176,7 +177,9 @@ class World:
         stored = row.stored
         if self.scenario.has_operator and stored.alert_key and _is_of_step(row):
             return stored.status.is_closed
-        return stored.status.is_closed or (stored.alert_key is not None and row.saga_version is not None)
+        return stored.status.is_closed or (
+            stored.alert_key is not None and row.saga_version is not None
+        )
 
     # --- what the laws look at -----------------------------------------------------------
 
@@ -260,13 +263,12 @@ class World:
     # --- clients, operators, and those who answer later -----------------------------------
 
     async def _orders(self, machine: Machine) -> None:
-        async with SimulatedBroker(self.network, machine):
-            async with asyncio.TaskGroup() as group:
-                for order in self.scenario.orders:
-                    group.create_task(self._order(order))
-                    if order.cancel_at is not None:
-                        group.create_task(self._cancel(order, order.cancel_at))
-                await asyncio.Event().wait()
+        async with SimulatedBroker(self.network, machine), asyncio.TaskGroup() as group:
+            for order in self.scenario.orders:
+                group.create_task(self._order(order))
+                if order.cancel_at is not None:
+                    group.create_task(self._cancel(order, order.cancel_at))
+            await asyncio.Event().wait()
 
     async def _order(self, order: Order) -> None:
         await asyncio.sleep(order.at)
@@ -326,13 +328,13 @@ class World:
         replies = Replies(broker, inbox, self.network.names)
         answer = {step: "approved"} if direction == "action" else None
         for _ in range(60):
-            try:
-                await replies.reply(saga_id, step, answer)
-                return
-            except Unavailable:
-                await asyncio.sleep(1)
-            except (NotFound, Refused):
-                return
+            with suppress(NotFound, Refused):
+                try:
+                    await replies.reply(saga_id, step, answer)
+                except Unavailable:
+                    await asyncio.sleep(1)
+                    continue
+            return
 
     async def _operate(self) -> None:
         """Somebody looks at the alerts, mends what can be mended, and goes on."""
@@ -386,8 +388,20 @@ class World:
         names = self.network.names
         if message.exchange == names.events and receipt is Receipt.CONFIRMED:
             self.outcomes_told.add((message.correlation_id or "", message.type))
+        if message.exchange == names.replies and sender != "dlq-worker":
+            self._keep_answer(message)
         if message.exchange == names.commands and sender.startswith("orchestrator"):
             self._check_committed(message)
+
+    def _keep_answer(self, message: Outgoing) -> None:
+        """What a participant has said for good about an action."""
+        said = json.loads(message.body)
+        answers = self.answers.setdefault((said["saga_id"], said["step_name"]), set())
+        if message.type == ReplyType.STEP_COMPLETED:
+            answers.add("done")
+        elif message.type == ReplyType.STEP_FAILED and said["error"] != TOO_LATE:
+            is_definite = not said.get("retryable") and said.get("effect") != "unknown"
+            answers |= {"definitely not"} if is_definite else set()
 
     def _check_committed(self, message: Outgoing) -> None:
         """State, then message: no command leaves before the commit that asks for it."""
@@ -405,7 +419,11 @@ class World:
             if table == HISTORY and value is not None:
                 what = value.step or "saga"
                 note = f" ({value.note})" if value.note else ""
-                move = f"{value.before} → {value.after}" if value.before != value.after else value.after
+                move = (
+                    f"{value.before} → {value.after}"
+                    if value.before != value.after
+                    else value.after
+                )
                 self.story.tell(f"v{value.version} {what}: {move}{note}", key[0])
 
     def _tell_effects(self, writes: Collection[tuple[Key, Any]]) -> None:
@@ -439,8 +457,6 @@ def _is_of_step(row: Row) -> bool:
 
 
 def _step_in(message: Outgoing) -> str:
-    import json
-
     return str(json.loads(message.body)["step_name"])
 
 
