@@ -114,7 +114,7 @@ def drawn(chance: random.Random) -> Scenario:
     return Scenario(
         orders=orders,
         scripts=scripts,
-        storm=20 + chance.random() * 20,
+        storm=12 + chance.random() * 12,
         delivery_limit=chance.choice((3, 20)),
         has_operator=chance.random() < 0.7,
     )
@@ -143,9 +143,9 @@ def _order(saga_id: str, chance: random.Random) -> Order:
         saga_id=saga_id,
         saga_type=chance.choice(("Halting", "Halting", "Going")),
         stages=tuple(tuple(stage) for stage in stages),
-        at=chance.random() * 6,
+        at=chance.random() * 4,
         by_message=chance.random() < 0.7,
-        cancel_at=chance.random() * 20 if chance.random() < 0.2 else None,
+        cancel_at=chance.random() * 12 if chance.random() < 0.2 else None,
         cancel_by_message=chance.random() < 0.5,
     )
 

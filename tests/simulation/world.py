@@ -154,8 +154,8 @@ class World:
         """Until nothing moves any more, or patience ends; the laws say what that means."""
         until = self.loop.time() + PATIENCE
         quiet = 0
-        while self.loop.time() < until and quiet < 3:
-            await asyncio.sleep(4)
+        while self.loop.time() < until and quiet < 2:
+            await asyncio.sleep(3)
             if self.scenario.has_operator:
                 await self._operate()
             quiet = quiet + 1 if self.is_at_rest() else 0
@@ -317,9 +317,10 @@ class World:
         await store.close()
 
     def answer_later(self, saga_id: str, step: str, direction: str) -> None:
-        delay = self.chance.random() * 10
-        coroutine = self._answer(saga_id, step, direction)
-        self.loop.later(delay, self.loop.launch, self.client.program, coroutine)
+        def begin() -> None:
+            self.loop.launch(self.client.program, self._answer(saga_id, step, direction))
+
+        self.loop.later(self.chance.random() * 10, begin)
 
     async def _answer(self, saga_id: str, step: str, direction: str) -> None:
         broker = self.client.broker
