@@ -13,7 +13,7 @@ from messaging.arrivals import Arrivals
 from messaging.memory_queue import Link
 from messaging.memory_server import MemoryServer
 from messaging.port import Consumer, Delivery, Outgoing, Receipt
-from messaging.topology import Names
+from messaging.topology import Binding, Names
 from tests.simulation.faults import CALM, Climate, Machine
 from tests.simulation.loop import VirtualLoop
 from tests.simulation.story import Story
@@ -49,7 +49,9 @@ class Network:
         self.heard: list[
             Callable[[str, Outgoing, Receipt], None]
         ] = []  # who has sent what, and learnt what
+        self.can_lose: Callable[[Outgoing], bool] = lambda message: True
         self.on_the_way = 0
+        self._unbound: list[Binding] = []
         self.loop = loop
         self.chance = chance
         self.story = story
@@ -71,16 +73,32 @@ class Network:
             else:
                 receipt = self.server.publish(delivery, mandatory=message.mandatory)
         learnt = receipt if fate.tells else Receipt.UNKNOWN
+        if learnt is Receipt.UNROUTABLE:
+            self.story.tell(f"{number} comes back: no queue takes it", message.correlation_id)
         for listener in self.heard:
             listener(sender, message, learnt)
         return learnt
+
+    def is_unbound(self, service: str) -> bool:
+        queue = self.names.commands_for(service)
+        return any(binding.queue == queue for binding in self._unbound)
+
+    def unbind(self, service: str) -> None:
+        """From now on what is sent to the service comes back."""
+        bindings = self.server._bindings[self.names.commands]
+        queue = self.names.commands_for(service)
+        self._unbound += [each for each in bindings if each.queue == queue]
+        bindings[:] = [each for each in bindings if each.queue != queue]
+
+    def bind_all(self) -> None:
+        self.server._bindings[self.names.commands] += self._unbound
+        self._unbound.clear()
 
     def _fate(self, message: Outgoing, *, arrives: bool, tells: bool) -> "Fate":
         climate, chance = self.climate, self.chance
         if not arrives or chance.random() < climate.refused:
             return Fate(copies=0, tells=False)
-        can_be_lost = message.exchange in {self.names.commands, self.names.replies}
-        if can_be_lost and chance.random() < climate.lost:
+        if chance.random() < climate.lost and self.can_lose(message):
             return Fate(copies=0, tells=True)
         return Fate(
             copies=2 if chance.random() < climate.duplicated else 1,

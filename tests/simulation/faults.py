@@ -32,6 +32,7 @@ class Climate:
     lost: float = 0.0  # a command or a reply that the broker has confirmed
     # in each second
     broker_outage: float = 0.0
+    unbound: float = 0.0  # no queue takes the commands of a participant
     database_outage: float = 0.0
     clock_jump: float = 0.0
     lost_commits: float = 0.0  # a failover to an older state; only when asked for
@@ -48,6 +49,7 @@ _MOST: Final = {
     "delayed": 0.3,
     "lost": 0.08,
     "broker_outage": 0.05,
+    "unbound": 0.05,
     "database_outage": 0.05,
     "clock_jump": 0.05,
     "lost_commits": 0.0,

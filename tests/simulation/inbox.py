@@ -1,7 +1,7 @@
 """The participants' inbox over the database in memory, and the effects stored beside it."""
 
 import itertools
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -62,9 +62,18 @@ class SimulatedInbox:
 
     contains_effects: Final = True
 
-    def __init__(self, database: Database, host: Host | None = None) -> None:
+    def __init__(
+        self,
+        database: Database,
+        host: Host | None = None,
+        *,
+        forgets: Callable[[tuple[str, str]], bool] = lambda key: False,
+    ) -> None:
+        """`forgets`: steps whose failures are not kept if they may be tried again, as the
+        contract allows to participants that have another guard than ours."""
         self.database = database
         self.host = host or Peace()
+        self._forgets = forgets
 
     async def prepare(self, preparations: Sequence[Prepare]) -> None:
         await self.host.reach("prepare inbox")
@@ -79,7 +88,7 @@ class SimulatedInbox:
             await rows.hold((INBOX, key), LOCK_TIMEOUT)
             claim = SimulatedClaim(rows, key)
             yield claim
-            if claim.saved is None:
+            if claim.saved is None or (_is_retryable(claim.saved) and self._forgets(key)):
                 return
             await self.host.reach("commit of inbox")
             rows.write(INBOX, key, _Row(claim.saved, self.database.now))
@@ -111,3 +120,7 @@ class SimulatedInbox:
 
     async def close(self) -> None:
         """Nothing to release."""
+
+
+def _is_retryable(entry: Entry) -> bool:
+    return entry.state is State.FAILED and bool(entry.action_reply and entry.action_reply.retryable)

@@ -43,6 +43,7 @@ class Script:
 
     actions: tuple[str, ...]
     undoings: tuple[str, ...]
+    forgets: bool = False  # its participant keeps no failure that may be tried again
     calls: dict[str, int] = field(default_factory=lambda: {"action": 0, "compensation": 0})
     is_repaired: bool = False  # somebody has mended what made its compensation fail
     is_undone_by_hand: bool = False
@@ -107,7 +108,9 @@ def drawn(chance: random.Random) -> Scenario:
     """Two to four sagas of two to four steps."""
     orders = tuple(_order(f"order-{number}", chance) for number in range(1, chance.randint(3, 5)))
     scripts = {
-        (order.saga_id, step["name"]): Script(chance.choice(_ACTIONS), chance.choice(_UNDOINGS))
+        (order.saga_id, step["name"]): Script(
+            chance.choice(_ACTIONS), chance.choice(_UNDOINGS), forgets=chance.random() < 0.25
+        )
         for order in orders
         for step in order.steps
     }

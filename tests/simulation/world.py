@@ -62,6 +62,7 @@ class World:
         self.network = Network(self.loop, chance, self.story, lambda: self.sagas_database.now)
         self.network.server.declare(_topology(self.network.names, scenario.delivery_limit))
         self.network.heard.append(self._hear)
+        self.network.can_lose = self._can_be_lost
         self.sagas_database.on_commit = self._tell_history
         self.services_database.on_commit = self._tell_effects
         self.bank = Bank(self)
@@ -100,6 +101,8 @@ class World:
             await asyncio.sleep(1)
             if chance.random() < climate.broker_outage:
                 self._broker_outage(chance.random() * 8)
+            if chance.random() < climate.unbound:
+                self._unbind(chance.choice(SERVICES), chance.random() * 8)
             if chance.random() < climate.database_outage:
                 name = chance.choice(("sagas", "services"))
                 self._database_outage(name, chance.random() * 8)
@@ -117,6 +120,12 @@ class World:
     def _broker_returns(self) -> None:
         if not self.network.server.is_up:
             self.network.server.come_back()
+
+    def _unbind(self, service: str, seconds: float) -> None:
+        if not self.network.is_unbound(service):
+            self.story.tell(f"no queue takes the commands of {service} for {seconds:.1f} s")
+            self.network.unbind(service)
+            self.loop.later(seconds, self.network.bind_all)
 
     def _database_outage(self, name: str, seconds: float) -> None:
         database = self.sagas_database if name == "sagas" else self.services_database
@@ -145,6 +154,7 @@ class World:
         for machine in self.machines:
             machine.weather(faults.CALM)
         self._broker_returns()
+        self.network.bind_all()
         for database in (self.sagas_database, self.services_database):
             database.come_back()
             database.clock_error = 0.0
@@ -224,7 +234,9 @@ class World:
 
     async def _serve(self, machine: Machine) -> None:
         async with SimulatedBroker(self.network, machine) as broker:
-            inbox = SimulatedInbox(self.services_database, machine)
+            inbox = SimulatedInbox(
+                self.services_database, machine, forgets=lambda key: self.scripts[key].forgets
+            )
             runner = Runner(
                 *_PARTICIPANTS,
                 broker=broker,
@@ -384,6 +396,15 @@ class World:
 
     def _observe(self, fact: Fact) -> None:
         """Facts are for logs and metrics."""
+
+    def _can_be_lost(self, message: Outgoing) -> bool:
+        """Who forgets a failure must be heard when it succeeds after all."""
+        names = self.network.names
+        if message.exchange == names.commands:
+            return True
+        said = json.loads(message.body) if message.exchange == names.replies else {}
+        script = self.scripts.get((said.get("saga_id"), said.get("step_name")))
+        return script is not None and not script.forgets
 
     def _hear(self, sender: str, message: Outgoing, receipt: Receipt) -> None:
         names = self.network.names
