@@ -47,9 +47,13 @@ def test_another_process_tells_the_same_story() -> None:
     for hash_seed in ("1", "2"):
         environment = {**os.environ, "PYTHONHASHSEED": hash_seed, "PYTHONPATH": str(ROOT)}
         done = subprocess.run(
-            [sys.executable, "-c", program], cwd=ROOT, env=environment, capture_output=True
+            [sys.executable, "-c", program],
+            cwd=ROOT,
+            env=environment,
+            capture_output=True,
+            check=True,
         )
-        assert done.stdout.decode() == mine, done.stderr.decode()
+        assert done.stdout.decode() == mine
 
 
 def test_a_storm_has_every_fault_in_it() -> None:
