@@ -12,6 +12,9 @@ SCRIPTS := .ci/run tests/environment/install tests/servers/apt-install
 PYTEST_ARGS ?=
 # What the demo is to do, for example: make demo DEMO_ARGS="--sagas 50"
 DEMO_ARGS ?=
+# How many seeds the simulator is to run, and the one whose story it is to tell
+SEEDS ?= 1000
+SEED ?=
 FAST := not (rabbitmq or postgres or node or prometheus or slow)
 
 export PYTHON
@@ -61,6 +64,10 @@ imports: $(VENV)/.for-check ## Check who imports whom, and that every dependency
 fast: $(VENV)/.for-check ## Run the tests that need no server
 	env -u CI -u SAGA_TEST_AMQP_URL -u SAGA_TEST_DATABASE_URL \
 	  $(BIN)/python -m pytest -m "$(FAST)" $(PYTEST_ARGS)
+
+.PHONY: simulate
+simulate: $(VENV)/.for-test ## Run SEEDS=1000 storms of faults in virtual time, or tell SEED=n's story
+	$(BIN)/python -m tests.simulation --seeds $(SEEDS) $(if $(SEED),--seed $(SEED))
 
 .PHONY: lock
 lock: ## Renew uv.lock after a change of dependencies; needs uv
