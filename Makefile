@@ -18,6 +18,8 @@ DEMO_ARGS ?=
 SCENARIO ?=
 SEED ?=
 SAGAS ?=
+# How many seeds the simulator is to run; SEED: the one whose story it is to tell
+SEEDS ?= 1000
 FAST := not (rabbitmq or postgres or node or prometheus or slow)
 
 export PYTHON
@@ -79,6 +81,10 @@ imports: $(VENV)/.for-check ## Check who imports whom, and that every dependency
 fast: $(VENV)/.for-check ## Run the tests that need no server
 	env -u CI -u SAGA_TEST_AMQP_URL -u SAGA_TEST_DATABASE_URL \
 	  $(BIN)/python -m pytest -m "$(FAST)" $(PYTEST_ARGS)
+
+.PHONY: simulate
+simulate: $(VENV)/.for-test ## Run SEEDS=1000 storms of faults in virtual time, or tell SEED=n's story
+	$(BIN)/python -m tests.simulation --seeds $(SEEDS) $(if $(SEED),--seed $(SEED))
 
 .PHONY: lock
 lock: ## Renew uv.lock after a change of dependencies; needs uv

@@ -104,7 +104,7 @@ class Executor:
     async def _try_once(self, command: Command, handler: Handler) -> Answer | Failure:
         """The answer, stored; or a failure, with nothing stored and everything undone."""
         async with self._inbox.claim(command.saga_id, command.step_name) as claim:
-            verdict = verdict_on(command.direction, claim.entry)
+            verdict = verdict_on(command.direction, claim.entry, attempt=command.attempt)
             if not isinstance(verdict, Execute):
                 return await _answer_without_handler(command, claim, verdict)
             outcome = await _call(command, handler, claim)
@@ -118,11 +118,18 @@ class Executor:
         """Store what must be remembered of a failure, unless somebody was faster."""
         failed = definite(failure, command.direction, is_contained=is_contained)
         reply = final_reply_to(command, failed)
-        after = entry_after(command.direction, None, failed, reply, is_contained=is_contained)
+        after = entry_after(
+            command.direction,
+            None,
+            failed,
+            reply,
+            attempt=command.attempt,
+            is_contained=is_contained,
+        )
         if after is None or (isinstance(failure, Broken) and is_contained):
             return Answer(outcome="failed", reply=reply)
         async with self._inbox.claim(command.saga_id, command.step_name) as claim:
-            verdict = verdict_on(command.direction, claim.entry)
+            verdict = verdict_on(command.direction, claim.entry, attempt=command.attempt)
             if not isinstance(verdict, Execute):
                 return await _answer_without_handler(command, claim, verdict)
             await claim.save(after)

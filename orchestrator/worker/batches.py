@@ -195,9 +195,15 @@ class Batches:
 
 def posts_of(names: Names, decision: Decision) -> Iterable[Post]:
     """What a decision sends, as messages."""
+    never_sent = {line.step for line in decision.transitions}
+    never_sent |= {step.name for step in decision.saga.steps if step.unroutable}
     for owed in decision.send:
-        message = message_for(names, decision.saga, owed)
-        yield Post(message=message, saga_id=decision.saga.saga_id, step=owed.step)
+        yield Post(
+            message=message_for(names, decision.saga, owed),
+            saga_id=decision.saga.saga_id,
+            step=owed.step,
+            may_have_left=owed.step not in never_sent,
+        )
 
 
 async def confirm_published(store: Store, sent: Sequence[Saga], returned: Sequence[Post]) -> None:

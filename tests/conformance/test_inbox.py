@@ -27,6 +27,14 @@ FAILED = Reply(
     retryable=False,
     effect=Effect.UNKNOWN,
 )
+BUSY = Reply(
+    type=ReplyType.STEP_FAILED,
+    saga_id="order-1",
+    step_name="charge",
+    error="busy",
+    retryable=True,
+    attempt=3,
+)
 UNDONE = Reply(type=ReplyType.COMPENSATION_COMPLETED, saga_id="order-1", step_name="charge")
 
 
@@ -47,7 +55,7 @@ async def test_an_unknown_step_has_no_entry(inbox: Inbox) -> None:
 
 
 @pytest.mark.parametrize("state", list(State))
-@pytest.mark.parametrize("reply", [DONE, FAILED], ids=["completed", "failed"])
+@pytest.mark.parametrize("reply", [DONE, FAILED, BUSY], ids=["completed", "failed", "busy"])
 async def test_an_entry_comes_back_as_it_was_saved(
     inbox: Inbox, state: State, reply: Reply
 ) -> None:

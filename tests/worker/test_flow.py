@@ -9,8 +9,9 @@ import pytest
 from chassis.facts import DeadLettered, SagaAdvanced
 from messaging import codec
 from messaging.contract import CancelRequest, Direction
+from messaging.memory import MemoryServer
 from orchestrator.worker import clock
-from tests.worker.stage import ON_SERVERS, Desk, Stage, body_of, statuses
+from tests.worker.stage import ON_EMBEDDED, ON_SERVERS, Desk, Stage, body_of, statuses
 
 
 async def test_a_saga_started_by_message_does_its_steps_in_order(stage: Stage, desk: Desk) -> None:
@@ -130,6 +131,19 @@ async def test_a_command_without_a_queue_fails_its_step_without_effect(
     assert "no queue was bound for MoonService.Fly" in view.first_failure.error
     assert view.ended_at is not None
     assert view.ended_at - view.created_at < timedelta(seconds=10)
+
+
+@ON_EMBEDDED
+async def test_a_command_that_comes_back_may_have_arrived_before(
+    stage: Stage, desk: Desk, server: MemoryServer
+) -> None:
+    server.refuse_publishes(1, but_keep=True)
+    async with stage.working():
+        saga_id = await desk.client.start("LonelyTrip", {})
+        assert await desk.ends(saga_id) == "failed"
+    view = await desk.show(saga_id)
+    assert view.first_failure is not None
+    assert "no reply" in view.first_failure.error
 
 
 @ON_SERVERS

@@ -1,0 +1,24 @@
+"""Remove any one safety rule, and the simulator fails within a few seeds."""
+
+import pytest
+
+from tests.simulation.run import simulate
+from tests.simulation.sabotage import RULES
+from tests.simulation.test_simulation import REPETITION
+
+MOST_SEEDS = 300
+# What only shows when a command comes again after its saga has given up.
+OF_REPETITION = {
+    "late success is compensated",
+    "compensation before its action leaves a tombstone",
+    "retryable failure holds for its attempt",
+}
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_without_this_rule_a_law_is_broken(rule: str) -> None:
+    climate = REPETITION if rule in OF_REPETITION else None
+    with RULES[rule]():
+        assert any(simulate(seed, climate=climate).breaches for seed in range(1, MOST_SEEDS + 1)), (
+            f"{MOST_SEEDS} seeds did not notice that this is gone: {rule}"
+        )
