@@ -31,7 +31,7 @@ def status_of(port: int, request: bytes) -> int:
             client.sendall(request)
             client.shutdown(socket.SHUT_WR)
             answer = client.makefile("rb").readline()
-        except ConnectionError:
+        except OSError:  # it has hung up while we spoke
             return 0
     words = answer.split()
     return int(words[1]) if answer.startswith(b"HTTP/") and len(words) > 1 else 0

@@ -1,4 +1,4 @@
-"""Bad settings as data: each is refused by a line that names it, and shows no password."""
+"""Bad settings as data: each is refused by lines that name it, and show no password."""
 
 import os
 import re
@@ -53,16 +53,14 @@ def problem_with(spec: dict[str, Any]) -> str:
 
 
 @pytest.mark.parametrize("spec", CORPUS, ids=lambda spec: spec["name"])
-def test_a_bad_setting_is_refused_by_one_line_that_shows_no_password(
+def test_a_bad_setting_is_refused_by_short_lines_that_show_no_password(
     spec: dict[str, Any], environment: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     put(spec, environment, tmp_path)
     problem = problem_with(spec)
     assert re.search(spec["expected"], problem), problem
     assert "hunter2" not in problem
-    assert len(problem.splitlines()) == 1
-    assert len(problem) < 500
-    assert problem.encode()
+    assert [line for line in problem.split("\n") if len(line) > 500 or not line.isprintable()] == []
 
 
 def test_a_participants_database_is_refused_in_the_same_way() -> None:
