@@ -225,7 +225,7 @@ RAW_CASES: Final = (
         "unknown_type",
         (b"InventoryService." + b"x" * 255)[:255],
     ),
-    _command(8, "a direction in bytes", b"\x0esaga-directionx" + sized(b"action"), "bad_header"),
+    _command(8, "a direction in bytes", b"\x0esaga-directionx" + sized(BAD), "bad_header"),
 )
 
 # Nobody else ever sees these: the broker closes the channel or connection of their sender.
