@@ -12,6 +12,8 @@ SCRIPTS := .ci/run tests/environment/install tests/servers/apt-install
 PYTEST_ARGS ?=
 # What the demo is to do, for example: make demo DEMO_ARGS="--sagas 50"
 DEMO_ARGS ?=
+# For how long `make fuzz` tries, for example: make fuzz MINUTES=60
+MINUTES ?= 10
 FAST := not (rabbitmq or postgres or node or prometheus or slow)
 
 export PYTHON
@@ -61,6 +63,10 @@ imports: $(VENV)/.for-check ## Check who imports whom, and that every dependency
 fast: $(VENV)/.for-check ## Run the tests that need no server
 	env -u CI -u SAGA_TEST_AMQP_URL -u SAGA_TEST_DATABASE_URL \
 	  $(BIN)/python -m pytest -m "$(FAST)" $(PYTEST_ARGS)
+
+.PHONY: fuzz
+fuzz: $(VENV)/.for-test ## Try all that reads foreign input for MINUTES=10
+	$(BIN)/python -m tests.fuzzing.long_run --minutes $(MINUTES) $(FUZZ_ARGS)
 
 .PHONY: lock
 lock: ## Renew uv.lock after a change of dependencies; needs uv

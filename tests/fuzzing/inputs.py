@@ -9,6 +9,7 @@ from messaging.port import Delivery
 from tests.corpus import QUEUES, entries
 
 ANY_TEXT: Final = st.text(st.characters(codec=None), max_size=40)
+HUGE: Final = st.builds(lambda: 10**5000)  # more digits than Python writes
 TOKENS: Final = st.sampled_from(
     [
         *(b'"', b"\\", b"{", b"}", b"[", b"]", b":", b",", b"\\u0000", b"\\ud800", b"\\udc00"),
