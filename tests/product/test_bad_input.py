@@ -14,7 +14,7 @@ from tests.product.customers import start_all
 from tests.product.installation import Installation, Place, installed, wait_for
 from tests.product.nonsense import ACTIONS, Bad, publish_bad, publish_malformed
 from tests.product.orders import ORDER, STEPS, Asked, order
-from tests.product.poison_storm import Storm, brew, uncounted
+from tests.product.poison_storm import Storm, brew, told_if_it_fails, uncounted
 from tests.product.scale import Scale
 from tests.product.telling import late_replies, otherwise, stories_at, tell, user_of
 
@@ -97,11 +97,8 @@ def _met_their_fates(place: Place, storm: Storm, told: Sequence[Story]) -> None:
     def missing() -> list[str]:
         return [*storm.missing(place), *otherwise(place, told)]
 
-    try:
+    with told_if_it_fails(missing):
         wait_for(lambda: not missing(), "every bad message has met its fate", seconds=60)
-    except AssertionError as error:
-        error.add_note("\n".join(missing()[:40]))
-        raise
 
 
 def _each_was_counted(installation: Installation, storm: Storm, told: Sequence[Story]) -> None:
