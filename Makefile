@@ -20,6 +20,8 @@ SEED ?=
 SAGAS ?=
 # How many seeds the simulator is to run; SEED: the one whose story it is to tell
 SEEDS ?= 1000
+# For how long `make fuzz` tries, for example: make fuzz MINUTES=60
+MINUTES ?= 10
 FAST := not (rabbitmq or postgres or node or prometheus or slow)
 
 export PYTHON
@@ -85,6 +87,10 @@ fast: $(VENV)/.for-check ## Run the tests that need no server
 .PHONY: simulate
 simulate: $(VENV)/.for-test ## Run SEEDS=1000 storms of faults in virtual time, or tell SEED=n's story
 	$(BIN)/python -m tests.simulation --seeds $(SEEDS) $(if $(SEED),--seed $(SEED))
+
+.PHONY: fuzz
+fuzz: $(VENV)/.for-test ## Try all that reads foreign input for MINUTES=10
+	$(BIN)/python -m tests.fuzzing.long_run --minutes $(MINUTES) $(FUZZ_ARGS)
 
 .PHONY: lock
 lock: ## Renew uv.lock after a change of dependencies; needs uv

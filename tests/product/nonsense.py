@@ -59,13 +59,13 @@ def bad_messages(place: Place, prefix: str = "") -> list[Bad]:
     return found
 
 
-def bad_commands(place: Place, action: str, prefix: str = "") -> list[Bad]:
+def bad_commands(place: Place, action: str, prefix: str = "", *, largest: int = SMALL) -> list[Bad]:
     """What the corpus has for commands and is not about one service, as that action of another."""
     service = action.partition(".")[0]
     return [
         _bad(place, _to(entry, action), f"{prefix}{service}-{number}")
         for number, entry in _all("commands")
-        if entry.routing_key == DESTINATION and len(entry.body) <= SMALL
+        if entry.routing_key == DESTINATION and len(entry.body) <= largest
     ]
 
 
@@ -76,6 +76,20 @@ def malformed_messages(prefix: str = "") -> list[Malformed]:
             id=f"{prefix}raw-{number}", case=case, reason=reasons.get(case.expected, case.expected)
         )
         for number, case in enumerate(RAW_CASES)
+    ]
+
+
+def malformed_commands(action: str, prefix: str = "") -> list[Malformed]:
+    """Those that go to the first service, as that action of another."""
+    here = DESTINATION.encode()
+    return [
+        replace(
+            each,
+            id=f"{action.partition('.')[0]}-{each.id}",
+            case=replace(each.case, routing_key=action.encode()),
+        )
+        for each in malformed_messages(prefix)
+        if each.case.queue == "commands" and each.case.routing_key == here
     ]
 
 

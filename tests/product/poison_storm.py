@@ -7,7 +7,8 @@ wait_for(lambda: not storm.missing(place), "every bad message has met its fate")
 
 import asyncio
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from tests.product import audit
@@ -81,6 +82,16 @@ def reasons_of_letters(place: Place) -> Mapping[str, set[str]]:
         for name in (original, row["message_id"], row["saga_id"]):
             reasons[name].add(row["reason"])
     return reasons
+
+
+@contextmanager
+def told_if_it_fails(missing: Callable[[], Sequence[str]]) -> Iterator[None]:
+    """Tells what was missing when a wait for it has failed."""
+    try:
+        yield
+    except AssertionError as error:
+        error.add_note("\n".join(missing()[:40]))
+        raise
 
 
 def uncounted(
