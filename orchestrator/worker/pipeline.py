@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Callable, Sequence
 from datetime import datetime
 
+from chassis.failpoints import Failpoint, reach
 from messaging.port import Broker, Consumer, Delivery
 from orchestrator.worker.batches import Batches, Committed
 from orchestrator.worker.intake import Arrival
@@ -80,7 +81,9 @@ class Pipeline:
         returned = await self._publisher.deliver(committed.posts, stopping)
         if returned is None:
             return
+        await reach(Failpoint.AFTER_PUBLISH)
         if returned and not await self._batches.take_back(returned, stopping):
             return
+        await reach(Failpoint.BEFORE_ACK)
         await consumer.ack(committed.deliveries)
         self.last_busy = asyncio.get_running_loop().time()
