@@ -2,10 +2,11 @@
 
 import asyncio
 import logging
+import os
 from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
 
-from chassis import logs
+from chassis import failpoints, logs
 from chassis.lifecycle import report, run
 from chassis.settings import Settings, load
 from messaging.errors import ConfigurationError
@@ -32,6 +33,10 @@ def launch(
     except ConfigurationError as error:
         return report(error)
     logs.configure(log_format=settings.log_format, log_level=settings.log_level)
+    try:
+        failpoints.arm(os.environ)
+    except ConfigurationError as error:
+        return report(error)
     for caution in settings.cautions():
         _log.warning("%s", caution)
     drain_timeout = settings.drain_timeout.total_seconds()

@@ -1,6 +1,7 @@
 """Problems with settings, one line each: variable, value (masked if secret), remedy."""
 
 import difflib
+import os
 import re
 from collections.abc import Collection, Iterator
 from datetime import timedelta
@@ -11,6 +12,7 @@ from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
 from chassis.durations import spoken
+from chassis.failpoints import TEST_BUILD, VARIABLE
 from chassis.secret_files import PREFIX, SECRETS_DIR, Variables, secret_file_of
 from chassis.urls import masked
 
@@ -50,6 +52,8 @@ def unknown_variables(variables: Variables, known_fields: Collection[str]) -> It
 
 
 def _is_of_others(name: str, value: str) -> bool:
+    if name in {VARIABLE, TEST_BUILD}:
+        return name in os.environ  # from nowhere else: an .env may travel to production
     if name.startswith(_OF_TESTS) or _OF_KUBERNETES.search(name):
         return True
     return name.endswith("_PORT") and "://" in value  # Kubernetes again

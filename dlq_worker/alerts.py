@@ -8,6 +8,7 @@ from typing import Any, Final
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql
 
+from chassis.failpoints import Failpoint, reach
 from dlq_worker.letter import DeadLetter
 from dlq_worker.letters import change, note
 from dlq_worker.notices import Notice, alert_key_of, commands_of, is_about_step, title_of
@@ -106,6 +107,8 @@ async def begin_rounds(store: DatabaseStore, sinks: Collection[str], repeat: tim
             sent = {"times_sent": row.times_sent + 1, "last_sent_at": transaction.now}
             update = sa.update(alerts).where(alerts.c.id == row.id)
             await transaction.execute(update.values(**sent, next_send_at=again))
+        await reach(Failpoint.DLQ_ROUND_BEFORE_COMMIT)
+    await reach(Failpoint.DLQ_ROUND_AFTER_COMMIT)
     return len(rows) == _FULL_ROUND
 
 

@@ -12,6 +12,7 @@ from tenacity import (
 )
 
 from chassis.facts import Noticed, Observe
+from chassis.failpoints import Failpoint, reach
 from chassis.pacing import Pace
 from dlq_worker.alerts import DueDelivery, settle_delivery, take_due_deliveries
 from dlq_worker.notices import Notice
@@ -61,9 +62,12 @@ class Courier:
         return len(due) == _TAKEN_AT_A_TIME
 
     async def _deliver(self, delivery: DueDelivery, stopping: asyncio.Event) -> None:
+        await reach(Failpoint.DLQ_BEFORE_ALERT)
         problem = await self._problem_with(delivery.notice, stopping)
+        await reach(Failpoint.DLQ_AFTER_ALERT)
         retry = _FIRST_RETRY * (1 << min(delivery.attempts, _MOST_DOUBLINGS))
         await settle_delivery(self._store, delivery, error=problem, retry=retry)
+        await reach(Failpoint.DLQ_AFTER_ALERT_MARK)
         if problem is not None:
             details = {
                 "sink": self._sink.name,

@@ -7,6 +7,7 @@ import asyncio
 from collections.abc import Callable, Sequence
 
 from chassis.facts import DeadLettered, Noticed, Observe
+from chassis.failpoints import Failpoint, reach
 from chassis.pacing import Pace, backoff
 from dlq_worker.letter import DeadLetter, bare_letter, read_letter
 from dlq_worker.letters import keep
@@ -43,6 +44,7 @@ class Intake:
             while not pace.stopping.is_set():
                 deliveries = await _received(consumer, self._prefetch, pace.stopping)
                 if deliveries and await self._take(deliveries, pace):
+                    await reach(Failpoint.DLQ_BEFORE_ACK)
                     await consumer.ack(deliveries)
                     self._on_kept()
         finally:
@@ -80,6 +82,8 @@ class Intake:
             for letter, is_repeated in letters:
                 if await keep(transaction, letter, is_repeated=is_repeated) is not None:
                     new.append(letter)
+            await reach(Failpoint.DLQ_INTAKE_BEFORE_COMMIT)
+        await reach(Failpoint.DLQ_INTAKE_AFTER_COMMIT)
         for letter in new:
             self._report(letter)
 

@@ -10,6 +10,7 @@ from datetime import timedelta
 from typing import Final, assert_never
 
 from chassis.facts import Noticed, Observe
+from chassis.failpoints import Failpoint, reach
 from dlq_worker import letters
 from dlq_worker.alerts import call_person, close_alert
 from dlq_worker.planning import (
@@ -87,12 +88,15 @@ class Recovery:
                 stored = await letters.lock_due_letter(transaction, letter_id)
                 if stored is None:
                     return False
-                return await self._work_on(transaction, stored) or True
+                errand = await self._work_on(transaction, stored)
+                await reach(Failpoint.DLQ_LOOK_BEFORE_COMMIT)
         except Unavailable:
             raise
         except SagaError as error:
             await self._postpone(letter_id, error)
             return False
+        await reach(Failpoint.DLQ_LOOK_AFTER_COMMIT)
+        return errand or True
 
     async def _work_on(
         self, transaction: DatabaseTransaction, stored: StoredLetter
@@ -154,9 +158,12 @@ class Recovery:
                 assert_never(step)
 
     async def _run(self, errands: list[_Errand]) -> None:
+        await reach(Failpoint.DLQ_BEFORE_PUBLISH)
         receipts = await self._broker.publish([errand.message for errand in errands])
+        await reach(Failpoint.DLQ_AFTER_PUBLISH)
         for errand, receipt in zip(errands, receipts, strict=True):
             await self._record(errand, receipt)
+            await reach(Failpoint.DLQ_AFTER_MARK)
 
     async def _record(self, errand: _Errand, receipt: Receipt) -> None:
         """Count what was sent, unless somebody has changed the letter meanwhile."""

@@ -7,6 +7,7 @@ from typing import Final, assert_never
 
 from tenacity import AsyncRetrying, retry_if_exception, stop_after_attempt, wait_random_exponential
 
+from chassis.failpoints import Failpoint, reach
 from messaging.contract import Command, Direction, Reply
 from messaging.errors import SagaError, Unavailable
 from participants.context import Context
@@ -85,6 +86,7 @@ class Executor:
         async with self._inbox.claim(command.saga_id, command.step_name) as claim:
             if claim.entry is None:
                 await claim.save(Entry(state=State.UNKNOWN))
+        await reach(Failpoint.GUARD_AFTER_NOTE)
 
     async def _try_several_times(self, command: Command, handler: Handler) -> Answer | Failure:
         """Each try in a transaction of its own."""
@@ -104,13 +106,10 @@ class Executor:
     async def _try_once(self, command: Command, handler: Handler) -> Answer | Failure:
         """The answer, stored; or a failure, with nothing stored and everything undone."""
         async with self._inbox.claim(command.saga_id, command.step_name) as claim:
-            verdict = verdict_on(command.direction, claim.entry, attempt=command.attempt)
-            if not isinstance(verdict, Execute):
-                return await _answer_without_handler(command, claim, verdict)
-            outcome = await _call(command, handler, claim)
-            if isinstance(outcome, Completed | AlreadyUndone | Later):
-                return await _store_success(command, claim, outcome)
-            return outcome
+            outcome = await _outcome_behind_guard(command, handler, claim)
+            await reach(Failpoint.GUARD_BEFORE_COMMIT)
+        await reach(Failpoint.GUARD_AFTER_COMMIT)
+        return outcome
 
     async def _settle_failure(
         self, command: Command, failure: Failure, *, is_contained: bool
@@ -133,12 +132,26 @@ class Executor:
             if not isinstance(verdict, Execute):
                 return await _answer_without_handler(command, claim, verdict)
             await claim.save(after)
+            await reach(Failpoint.GUARD_BEFORE_COMMIT)
+        await reach(Failpoint.GUARD_AFTER_COMMIT)
         return Answer(outcome="failed", reply=reply)
 
 
 def _is_worth_a_try(error: BaseException) -> bool:
     """Never a cancellation, and never a database that is away: the runner waits for that."""
     return isinstance(error, Exception) and not isinstance(error, Unavailable)
+
+
+async def _outcome_behind_guard(
+    command: Command, handler: Handler, claim: Claim
+) -> Answer | Failure:
+    verdict = verdict_on(command.direction, claim.entry, attempt=command.attempt)
+    if not isinstance(verdict, Execute):
+        return await _answer_without_handler(command, claim, verdict)
+    outcome = await _call(command, handler, claim)
+    if isinstance(outcome, Completed | AlreadyUndone | Later):
+        return await _store_success(command, claim, outcome)
+    return outcome
 
 
 async def _call(command: Command, handler: Handler, claim: Claim) -> Success | Failure:

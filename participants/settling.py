@@ -8,6 +8,7 @@ from datetime import timedelta
 from typing import Final
 
 from chassis.facts import BatchPublished, Fact, Noticed, Observe
+from chassis.failpoints import Failpoint, reach
 from messaging.port import Broker, Consumer, Delivery, Outgoing, Receipt
 
 _BATCH: Final = 500
@@ -61,7 +62,9 @@ class Settler:
         await self._all_settled.wait()
 
     async def _settle(self, batch: Sequence[Settlement]) -> None:
+        await reach(Failpoint.PARTICIPANT_BEFORE_PUBLISH)
         receipts = await self._publish(batch)
+        await reach(Failpoint.PARTICIPANT_BEFORE_ACK)
         done = [each for each, receipt in zip(batch, receipts, strict=True) if _is_safe(receipt)]
         if done:
             await self._consumer.ack([each.delivery for each in done])

@@ -9,6 +9,7 @@ from datetime import datetime
 from typing import TypeVar
 
 from chassis.facts import BatchCommitted, Fact, MessageRejected, Noticed, Observe
+from chassis.failpoints import Failpoint, reach
 from chassis.pacing import Reachability, backoff
 from messaging import codec
 from messaging.errors import Conflict, ProtocolError, Unavailable
@@ -148,6 +149,8 @@ class Batches:
             if await transaction.insert(ledger.new):
                 raise Conflict("somebody else has started one of these sagas")
             await transaction.save(ledger.changed)
+            await reach(Failpoint.BEFORE_COMMIT)
+        await reach(Failpoint.AFTER_COMMIT)
         self._report(ledger)
         return Committed(
             deliveries=[judgement.delivery for judgement in ledger.judgements],

@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Final
 
 from chassis.facts import Noticed, Observe
+from chassis.failpoints import Failpoint, reach
 from chassis.pacing import Pace, Reachability, backoff
 from messaging.errors import Conflict, DefinitionError, Unavailable
 from messaging.port import Broker
@@ -136,6 +137,8 @@ class Clock:
             due = await transaction.lock_due(_BATCH, self._registry.saga_types)
             decisions = self._decided(due, transaction)
             await transaction.save(decisions)
+            if decisions:
+                await reach(Failpoint.TIMER_BEFORE_COMMIT)
         return len(due), decisions
 
     async def _move_singly(self) -> tuple[int, Sequence[Decision]]:
@@ -193,8 +196,10 @@ class Clock:
         if not sending:
             return
         posts = [post for decision in sending for post in posts_of(self._names, decision)]
+        await reach(Failpoint.TIMER_AFTER_COMMIT)
         returned = await self._publisher.deliver(posts, stopping)
         if returned is not None:
+            await reach(Failpoint.TIMER_AFTER_PUBLISH)
             sagas = [decision.saga for decision in sending]
             await confirm_published(self._store, sagas, returned)
 

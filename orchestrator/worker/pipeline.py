@@ -6,6 +6,7 @@ from contextlib import suppress
 from datetime import datetime
 from typing import Final
 
+from chassis.failpoints import Failpoint, reach
 from chassis.pacing import backoff
 from messaging.port import Broker, Consumer, Delivery
 from orchestrator.worker.batches import Batches, Committed
@@ -107,7 +108,9 @@ class Pipeline:
         returned = await self._publisher.deliver(committed.posts, stopping)
         if returned is None:
             return
+        await reach(Failpoint.AFTER_PUBLISH)
         if returned and not await self._batches.take_back(returned, stopping):
             return
+        await reach(Failpoint.BEFORE_ACK)
         await consumer.ack(committed.deliveries)
         self.last_busy = asyncio.get_running_loop().time()

@@ -85,13 +85,14 @@ class Daemon:
     def log_end(self) -> str:
         return "\n".join(self.log.splitlines()[-_LOG_LINES:])
 
-    def start(self) -> None:
+    def start(self, **settings: str) -> None:
+        """Start it; `settings` are for this time only."""
         assert not self.is_running, f"{self.name} runs already"
         with self._log_path.open("ab") as log:
             self._child = subprocess.Popen(
                 self._command,
                 cwd=self._folder,
-                env=self._env,
+                env={**self._env, **settings},
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,

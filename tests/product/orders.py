@@ -10,6 +10,7 @@ ORDER = "OrderFulfillment"
 PROMPT = "PromptOrder"
 HASTY = "HastyOrder"
 EAGER = "EagerOrder"
+FRAIL = "FrailOrder"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -10,6 +10,7 @@ from orchestrator.examples.order_fulfillment import OrderFulfillmentSaga
 SOON = RetryPolicy(
     max_attempts=5, initial=timedelta(milliseconds=100), maximum=timedelta(seconds=5)
 )
+ONCE = RetryPolicy(max_attempts=1)
 
 
 class PromptOrderSaga(OrderFulfillmentSaga):
@@ -46,3 +47,15 @@ class EagerOrderSaga(PromptOrderSaga):
     def define_steps(self, data: dict[str, Any]) -> list[SagaStep | list[SagaStep]]:
         reserve, pay, ship, confirm = super().define_steps(data)
         return [reserve, pay, confirm, ship]
+
+
+class FrailOrderSaga(OrderFulfillmentSaga):
+    """A compensation is tried once: what fails is the DLQ worker's at once."""
+
+    saga_type = "FrailOrder"
+
+    def define_steps(self, data: dict[str, Any]) -> list[SagaStep | list[SagaStep]]:
+        return [
+            replace(step, compensation_retry=ONCE) if isinstance(step, SagaStep) else step
+            for step in super().define_steps(data)
+        ]
