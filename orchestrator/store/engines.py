@@ -15,9 +15,9 @@ from sqlalchemy.exc import ArgumentError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlalchemy.pool import ConnectionPoolEntry
 
+from chassis.patience import ImpatientConnection
 from chassis.urls import masked
 from messaging.errors import ConfigurationError
-from orchestrator.store.patience import ImpatientConnection
 
 _DRIVERS: Final = {
     "postgresql": "postgresql+psycopg",
@@ -96,7 +96,7 @@ def postgres_engine(url: URL) -> AsyncEngine:
 
 
 def _connection_class(url: URL) -> type[psycopg.AsyncConnection[Any]]:
-    """Who sets another timeout for statements is ready to wait."""
+    """The server ends a statement after 5 s; who says otherwise is ready to wait."""
     is_patient = "statement_timeout" in str(url.query.get("options", ""))
     return psycopg.AsyncConnection if is_patient else ImpatientConnection
 

@@ -63,8 +63,6 @@ class Pipeline:
                 await settling
             if committed is None:
                 return
-            if committed.wake_at is not None:
-                self._wake_by(committed.wake_at)
             settling = group.create_task(self._settle(consumer, committed, stopping))
             self._left += committed.left
             if self._left and (self._trying_again is None or self._trying_again.done()):
@@ -105,6 +103,8 @@ class Pipeline:
         self, consumer: Consumer, committed: Committed, stopping: asyncio.Event
     ) -> None:
         """Publish, then acknowledge. What has not left comes again with its deliveries."""
+        if committed.wake_at is not None:
+            self._wake_by(committed.wake_at)
         returned = await self._publisher.deliver(committed.posts, stopping)
         if returned is None:
             return

@@ -13,10 +13,10 @@ from sqlalchemy import event, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 from store.sagas import advanced, decided, insert, insert_due, load, now, running
 
+from chassis.patience import ImpatientConnection
 from messaging.errors import Unavailable
 from orchestrator.store import postgres
 from orchestrator.store.listener import CHANNEL
-from orchestrator.store.patience import ImpatientConnection
 from orchestrator.store.postgres import PostgresStore
 from orchestrator.store.sqlite import SqliteStore
 from tests.faults.proxy import FaultProxy
@@ -172,8 +172,8 @@ async def test_a_waiter_survives_the_loss_of_its_connection(
 async def test_one_listener_serves_all_waits_and_goes_with_the_store(
     store: PostgresStore, empty_database_url: str
 ) -> None:
-    for _ in range(3):
-        await store.wait_for_due(0.02)
+    for timeout in (5, 0.02, 0.02):  # the first ends when it is connected
+        await store.wait_for_due(timeout)
     assert await _listeners(empty_database_url) == 1
     await store.close()
     async with asyncio.timeout(10):

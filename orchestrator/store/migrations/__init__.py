@@ -13,9 +13,9 @@ from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
+from chassis.patience import ImpatientConnection
 from orchestrator.store.engines import database_url_of, engine_for
 from orchestrator.store.errors import translated
-from orchestrator.store.patience import ImpatientConnection
 
 VERSION_TABLE: Final = "saga_schema_version"
 

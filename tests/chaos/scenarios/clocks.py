@@ -11,7 +11,7 @@ from tests.product.installation import Installation
 from tests.product.orders import PROMPT, Asked, mixed_orders
 
 OFFSETS = ("+2h", "-1h", "+0")
-WHY_NOT = "libfaketime is not installed (Debian's package faketime)"
+WHY_NOT = "libfaketime is not installed (Debian's package of that name)"
 
 
 def _with_faked_clocks(installation: Installation) -> None:

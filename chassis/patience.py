@@ -8,17 +8,15 @@ import asyncio
 import os
 import socket
 from contextlib import suppress
-from typing import Any, Final
+from typing import Any
 
 import psycopg
-
-PATIENCE: Final = 10.0  # seconds; the server ends a statement after five
 
 
 class ImpatientConnection(psycopg.AsyncConnection[Any]):
     """Ends a wait that is too long as if the server had closed the connection."""
 
-    patience: float | None = PATIENCE  # None: waits for ever
+    patience: float | None = 10.0  # seconds for an answer; None: waits for ever
 
     async def wait(self, *arguments: Any, **named: Any) -> Any:
         if self.patience is None:
