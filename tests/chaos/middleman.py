@@ -94,8 +94,8 @@ class _Middleman:
             await self._between.unbind(self._way.exchange, key)
         while self._held or await self._is_left():
             await asyncio.sleep(0.05)
-        await self._between.delete()
-        await self._onward.delete()
+        await self._channel.queue_delete(self._between.name)
+        await self._channel.exchange_delete(self._onward.name)
         await self._connection.close()
 
     async def _is_left(self) -> bool:

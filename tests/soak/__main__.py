@@ -27,7 +27,12 @@ def main() -> int:
         window=options.window,
         folder=folder,
     )
-    for name in ("aiormq", "aio_pika", "asyncio"):  # of the customers: they are cut off on purpose
+    for name in (
+        "aiormq",
+        "aio_pika",
+        "asyncio",
+        "sqlalchemy.pool",
+    ):  # of the customers: they are cut off on purpose
         logging.getLogger(name).setLevel(logging.CRITICAL)
     shown = soak(wanted)
     print("\n".join(lines(shown)))
