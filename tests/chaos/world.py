@@ -109,7 +109,7 @@ def world_of(
     """A world whose daemons are ready, and which is taken down afterwards."""
     needs, chance, faults = scenario.needs, Random(f"{scenario.name} {seed}"), FaultLog()
     with ExitStack() as stack:
-        rabbit = stack.enter_context(needs.rabbit()) if needs.rabbit else pool.rabbit()
+        rabbit = pool.rabbit_for(needs, stack)
         postgres = stack.enter_context(needs.postgres()) if needs.postgres else pool.postgres()
         place = new_place(rabbit.url, postgres.url)
         stack.callback(_remove, place, postgres.url)
