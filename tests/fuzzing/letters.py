@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import timedelta
 from typing import Final
 
@@ -45,7 +46,28 @@ ABOUT_A_SAGA: Final = st.builds(
     st.sampled_from(["reserve", "pay", "ship", "walk"]),
     st.dictionaries(st.sampled_from(["result", "error", "data", "x"]), st.none() | ANY_TEXT),
 )
-ARRIVALS: Final = DELIVERIES | deliveries(ABOUT_A_SAGA)
+# A command that its saga waits for, as its participant or the broker has given it up.
+AWAITED: Final = st.builds(
+    replace,
+    deliveries(ABOUT_A_SAGA),
+    routing_key=st.sampled_from(
+        [
+            *("compensation", "forward", "rejected.saga.commands.PaymentService"),
+            *("saga.commands.PaymentService", "saga.commands.InventoryService"),
+            *("saga.commands.ShippingService", "rejected.saga.commands.InventoryService"),
+        ]
+    ),
+    headers=st.fixed_dictionaries(
+        {"saga-direction": st.sampled_from(["action", "compensation"])},
+        optional={
+            "saga-command-id": ANY_TEXT | st.just("x" * 300) | HEADER_VALUES,
+            "saga-attempt": st.sampled_from([1, 2, 1_000_000]) | HEADER_VALUES,
+            "saga-error": ANY_TEXT,
+            "traceparent": ANY_TEXT,
+        },
+    ),
+)
+ARRIVALS: Final = DELIVERIES | deliveries(ABOUT_A_SAGA) | AWAITED
 POLICY: Final = ReplayPolicy()
 
 
@@ -114,10 +136,11 @@ def _assert_can_be_done(what: Plan, stored: StoredLetter, saga: Saga | None) -> 
             message = codec.encode_reply(NAMES, reply)
         case _:
             return
-    if message is not None:
+    if message is not None and not stored.send_requested:
         assert_can_leave(message)
-        if isinstance(what, Replay) and len(stored.letter.body) < codec.MAX_COMMAND_BYTES:
+        if isinstance(what, Replay):
             assert message.exchange == NAMES.commands
+            assert codec.decode_command(arrival(message)).saga_id == SAGA
         if message.exchange == NAMES.starts:
             assert message.type in set(StartType)
 
