@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import timedelta
 from typing import Final
 
@@ -17,7 +18,8 @@ from dlq_worker.storable import storable_json, storable_text
 from dlq_worker.triage import AnswerForParticipant, has_moved, triage
 from messaging import codec
 from messaging.contract import Reply, StartType
-from messaging.port import Delivery
+from messaging.errors import ProtocolError
+from messaging.port import Delivery, Outgoing
 from orchestrator.saga.state import Saga
 from tests.dlq_worker.dlq_stories import (
     FORWARD_EXHAUSTED,
@@ -45,7 +47,28 @@ ABOUT_A_SAGA: Final = st.builds(
     st.sampled_from(["reserve", "pay", "ship", "walk"]),
     st.dictionaries(st.sampled_from(["result", "error", "data", "x"]), st.none() | ANY_TEXT),
 )
-ARRIVALS: Final = DELIVERIES | deliveries(ABOUT_A_SAGA)
+# A command that its saga waits for, as its participant or the broker has given it up.
+AWAITED: Final = st.builds(
+    replace,
+    deliveries(ABOUT_A_SAGA),
+    routing_key=st.sampled_from(
+        [
+            *("compensation", "forward", "rejected.saga.commands.PaymentService"),
+            *("saga.commands.PaymentService", "saga.commands.InventoryService"),
+            *("saga.commands.ShippingService", "rejected.saga.commands.InventoryService"),
+        ]
+    ),
+    headers=st.fixed_dictionaries(
+        {"saga-direction": st.sampled_from(["action", "compensation"])},
+        optional={
+            "saga-command-id": ANY_TEXT | st.just("x" * 300) | HEADER_VALUES,
+            "saga-attempt": st.sampled_from([1, 2, 1_000_000]) | HEADER_VALUES,
+            "saga-error": ANY_TEXT,
+            "traceparent": ANY_TEXT,
+        },
+    ),
+)
+ARRIVALS: Final = DELIVERIES | deliveries(ABOUT_A_SAGA) | AWAITED
 POLICY: Final = ReplayPolicy()
 
 
@@ -114,12 +137,21 @@ def _assert_can_be_done(what: Plan, stored: StoredLetter, saga: Saga | None) -> 
             message = codec.encode_reply(NAMES, reply)
         case _:
             return
-    if message is not None:
+    if message is not None and not stored.send_requested:
         assert_can_leave(message)
-        if isinstance(what, Replay) and len(stored.letter.body) < codec.MAX_COMMAND_BYTES:
+        if isinstance(what, Replay):
             assert message.exchange == NAMES.commands
+            _assert_has_good_headers(message)
         if message.exchange == NAMES.starts:
             assert message.type in set(StartType)
+
+
+def _assert_has_good_headers(message: Outgoing) -> None:
+    """What a replay says is the letter's, and may be garbage; its headers are ours."""
+    try:
+        codec.decode_command(arrival(message))
+    except ProtocolError as error:
+        assert error.reason not in {"bad_header", "unknown_type"}
 
 
 def _assert_is_understood(reply: Reply) -> None:

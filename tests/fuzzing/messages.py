@@ -45,9 +45,7 @@ def strict_json_takes_what_json_takes_and_the_rules_allow(body: bytes) -> None:
 def a_reply_is_valid_or_rejected(delivery: Delivery) -> None:
     message = _decoded(codec.decode_reply, delivery)
     if isinstance(message, Reply):
-        # A completed step without a result has an empty one.
-        result = {} if message.type is ReplyType.STEP_COMPLETED else None
-        whole = replace(message, result=message.result or result)
+        whole = _with_what_was_left_out(message)
         _assert_comes_back(whole, codec.encode_reply(NAMES, whole), codec.decode_reply)
 
 
@@ -119,6 +117,17 @@ def _decoded(decode: Callable[[Delivery], Any], delivery: Delivery) -> Any:
     except ProtocolError as error:
         _assert_presentable(error)
         return None
+
+
+def _with_what_was_left_out(reply: Reply) -> Reply:
+    """We always send a completed step's result and a failure's error, empty if there is none."""
+    match reply.type:
+        case ReplyType.STEP_COMPLETED:
+            return replace(reply, result=reply.result or {})
+        case ReplyType.STEP_FAILED | ReplyType.COMPENSATION_FAILED:
+            return replace(reply, error=reply.error or "")
+        case ReplyType.COMPENSATION_COMPLETED:
+            return reply
 
 
 def _assert_comes_back(
