@@ -75,6 +75,7 @@ def test_a_storm_has_every_fault_in_it() -> None:
         "the broker is down",
         "database of the sagas is down",
         "jumps by",
+        "has stopped",
         "cancel requested",
         "the operator retries",
         "the operator resolves",
