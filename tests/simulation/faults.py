@@ -34,6 +34,7 @@ class Climate:
     broker_outage: float = 0.0
     unbound: float = 0.0  # no queue takes the commands of a participant
     database_outage: float = 0.0
+    drain: float = 0.0  # a program is asked to stop, as in a deploy, and another one starts
     clock_jump: float = 0.0
     lost_commits: float = 0.0  # a failover to an older state; only when asked for
 
@@ -51,10 +52,12 @@ _MOST: Final = {
     "broker_outage": 0.05,
     "unbound": 0.05,
     "database_outage": 0.05,
+    "drain": 0.1,
     "clock_jump": 0.05,
     "lost_commits": 0.0,
 }
 _DOWNTIME: Final = 4.0
+_DRAIN_TIME: Final = 25.0  # seconds that a program may take to stop
 
 
 def drawn(chance: random.Random, *, lost_commits: bool = False) -> Climate:
@@ -83,6 +86,7 @@ class Machine:
         self.name = name
         self.climate = CALM
         self.program = Program(name)
+        self.stopping = asyncio.Event()
         self.world: Any = None
         self.broker: SimulatedBroker | None = None
         self.loop = loop
@@ -102,6 +106,7 @@ class Machine:
     def start(self) -> None:
         self.program = Program(self.name)
         self.program.machine = self
+        self.stopping = asyncio.Event()
         task = self.loop.launch(self.program, self._main(self))
         task.add_done_callback(self._ended)
 
@@ -112,6 +117,17 @@ class Machine:
         self._story.tell(f"{self.name} crashes {why}")
         self.stop()
         self.loop.later(self._chance.random() * _DOWNTIME, self.start)
+
+    def drain(self) -> None:
+        """Ask the program to stop; when it has, another one is started."""
+        if not self.program.is_dead and not self.stopping.is_set():
+            self._story.tell(f"{self.name} is asked to stop")
+            self.stopping.set()
+            self.loop.later(_DRAIN_TIME, self._check_drained, self.program)
+
+    def _check_drained(self, program: Program) -> None:
+        if not program.is_dead:
+            self.loop.problems.append(f"{self.name} did not stop within {_DRAIN_TIME:g} s")
 
     def stop(self) -> None:
         """The servers notice at once that it is gone."""
@@ -160,10 +176,15 @@ class Machine:
             raise Unavailable(f"a fault {when}")
 
     def _ended(self, task: "asyncio.Task[None]") -> None:
-        """No program may end by itself."""
+        """No program may end by itself, or by an error."""
         if self.program.is_dead or task.cancelled():
             return
         error = task.exception()
+        if error is None and self.stopping.is_set():
+            self._story.tell(f"{self.name} has stopped")
+            self.stop()
+            self.loop.later(self._chance.random() * _DOWNTIME, self.start)
+            return
         self.loop.problems.append(f"{self.name} has ended by itself: {_root(error)!r}")
 
 

@@ -67,7 +67,7 @@ def _whole_or_undone(world: World, saga: Saga) -> Iterator[str]:
             yield f"it is completed, and {step.name} has no effect"
         if step.plan.compensation is None or _has_letter(world, saga, step.name, "late_success"):
             continue
-        if saga.state is SagaState.FAILED and stands:
+        if saga.state is SagaState.FAILED and stands and _could_be_known(world, saga, step.name):
             yield f"it has failed, and the effect of {step.name} stands"
 
 
@@ -180,6 +180,12 @@ def _is_of_step(row: Row) -> bool:
 def _has_letter(world: World, saga: Saga, step: str, reason: str) -> bool:
     letters = (row.stored.letter for row in _letters_of(world, saga))
     return any(each.step_name == step and each.reason == reason for each in letters)
+
+
+def _could_be_known(world: World, saga: Saga, step: str) -> bool:
+    """Who forgets a failure may succeed in secret, and crash before it says so."""
+    has_said = "done" in world.answers.get((saga.saga_id, step), set())
+    return has_said or not world.scripts[saga.saga_id, step].forgets
 
 
 def _was_resolved(world: World, saga: Saga, step: str) -> bool:

@@ -1,14 +1,17 @@
 """The safety rules, each removed by hand, to see that the simulator notices."""
 
+import asyncio
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
 from typing import Any, Final
 from unittest.mock import patch
 
+from chassis.pacing import Pace
+from dlq_worker.intake import Intake
 from messaging import codec
 from messaging.errors import Conflict
-from messaging.port import Consumer
+from messaging.port import Consumer, Delivery
 from orchestrator.saga import decide, flow, rules
 from orchestrator.saga.draft import Draft
 from orchestrator.saga.state import Decision, Saga, SagaState, Step, StepStatus
@@ -142,9 +145,7 @@ def what_only_the_clock_guards_is_sent_again() -> AbstractContextManager[Any]:
     return patch.object(Draft, "guard", lambda draft, sent_by: draft.change(resend_at=None))
 
 
-@contextmanager
-def acknowledged_after_publishing() -> Iterator[None]:
-    """Without redispatch: with it, only time is lost."""
+def acknowledged_after_publishing() -> AbstractContextManager[Any]:
     real = pipeline.Pipeline._settle
 
     async def settle(
@@ -153,11 +154,7 @@ def acknowledged_after_publishing() -> Iterator[None]:
         await consumer.ack(committed.deliveries)
         await real(self, consumer, committed, stopping)
 
-    with (
-        patch.object(pipeline.Pipeline, "_settle", settle),
-        what_only_the_clock_guards_is_sent_again(),
-    ):
-        yield
+    return patch.object(pipeline.Pipeline, "_settle", settle)
 
 
 def undone_in_strict_reverse_order() -> AbstractContextManager[Any]:
@@ -196,10 +193,16 @@ def doubtful_commit_is_taken_as_done() -> AbstractContextManager[Any]:
 
 
 def dead_letter_is_stored_before_it_is_acknowledged() -> AbstractContextManager[Any]:
-    async def keep(*_: Any, **__: Any) -> None:
-        return None
+    real = Intake._take
 
-    return patch("dlq_worker.intake.Intake._take", keep)
+    async def take(self: Any, deliveries: Sequence[Delivery], pace: Pace) -> bool:
+        async def store() -> None:
+            await real(self, deliveries, pace)
+
+        self.storing = asyncio.create_task(store())
+        return True
+
+    return patch.object(Intake, "_take", take)
 
 
 RULES: Final[Mapping[str, Removal]] = {
@@ -219,5 +222,6 @@ RULES: Final[Mapping[str, Removal]] = {
         command_id_is_the_same_for_every_attempt,
         cause_is_recognised_and_its_messages_sent_again,
         doubtful_commit_is_taken_as_done,
+        dead_letter_is_stored_before_it_is_acknowledged,
     )
 }

@@ -26,14 +26,14 @@ _ACTIONS: Final = (
     ("later",),
 )
 _UNDOINGS: Final = (
-    *[("ok",)] * 6,
+    *[("ok",)] * 5,
     ("no", "ok"),
     ("no", "no", "ok"),
     ("broken", "ok"),
     ("slow", "ok"),
     ("never", "ok"),
     ("later",),
-    ("no",),
+    *[("no",)] * 3,
 )
 
 

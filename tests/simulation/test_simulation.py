@@ -27,7 +27,7 @@ def test_no_seed_breaks_a_law(first: int) -> None:
 
 
 def test_repetitions_break_no_law() -> None:
-    for seed in range(1, 101):
+    for seed in range(1, 61):
         outcome = simulate(seed, climate=REPETITION)
         assert not outcome.breaches, outcome.report
 
@@ -57,7 +57,7 @@ def test_another_process_tells_the_same_story() -> None:
 
 
 def test_a_storm_has_every_fault_in_it() -> None:
-    told = "".join(simulate(seed).story for seed in range(1, 80))
+    told = "".join(simulate(seed).story for seed in range(1, 61))
     for words in (
         "crashes before commit",
         "crashes after commit",
@@ -75,6 +75,7 @@ def test_a_storm_has_every_fault_in_it() -> None:
         "the broker is down",
         "database of the sagas is down",
         "jumps by",
+        "has stopped",
         "cancel requested",
         "the operator retries",
         "the operator resolves",

@@ -106,6 +106,8 @@ class World:
             if chance.random() < climate.database_outage:
                 name = chance.choice(("sagas", "services"))
                 self._database_outage(name, chance.random() * 8)
+            if chance.random() < climate.drain:
+                chance.choice(self.machines).drain()
             if chance.random() < climate.clock_jump:
                 self._jump_a_clock(chance.uniform(-60, 60))
             if chance.random() < climate.lost_commits:
@@ -228,7 +230,7 @@ class World:
         try:
             async with SimulatedBroker(self.network, machine) as broker:
                 worker = Worker(broker, store, REGISTRY, _SETTINGS, self._observe)
-                await worker.run(asyncio.Event())
+                await worker.run(machine.stopping)
         finally:
             await store.close()
 
@@ -245,13 +247,13 @@ class World:
                 observe=self._observe,
                 concurrency=4,
             )
-            await runner.run(asyncio.Event())
+            await runner.run(machine.stopping)
 
     async def _recover(self, machine: Machine) -> None:
         """The dlq worker without its sinks."""
         store: Any = SimulatedStore(self.sagas_database, machine)
         names, look = self.network.names, asyncio.Event()
-        pace = Pace(asyncio.Event(), Reachability(self._observe))
+        pace = Pace(machine.stopping, Reachability(self._observe))
         try:
             async with SimulatedBroker(self.network, machine) as broker:
                 intake = Intake(
