@@ -12,6 +12,8 @@ SCRIPTS := .ci/run tests/environment/install tests/servers/apt-install
 PYTEST_ARGS ?=
 # What the demo is to do, for example: make demo DEMO_ARGS="--sagas 50"
 DEMO_ARGS ?=
+# Which sagas to walk through, for example: make walk WALK_ARGS="3 once"
+WALK_ARGS ?=
 FAST := not (rabbitmq or postgres or node or prometheus or slow)
 
 export PYTHON
@@ -61,6 +63,14 @@ imports: $(VENV)/.for-check ## Check who imports whom, and that every dependency
 fast: $(VENV)/.for-check ## Run the tests that need no server
 	env -u CI -u SAGA_TEST_AMQP_URL -u SAGA_TEST_DATABASE_URL \
 	  $(BIN)/python -m pytest -m "$(FAST)" $(PYTEST_ARGS)
+
+.PHONY: walk
+walk: $(VENV)/.for-test ## Walk through every reachable saga of up to four steps; takes long
+	$(BIN)/python tests/saga/walk_all.py $(WALK_ARGS)
+
+.PHONY: mutations
+mutations: $(VENV)/.for-test ## Plant every known fault in the rules and look whether it is caught
+	$(BIN)/python tests/saga/faults_page.py --look
 
 .PHONY: lock
 lock: ## Renew uv.lock after a change of dependencies; needs uv

@@ -122,9 +122,7 @@ def _faults() -> Iterator[Fault]:
                 new = "".join(f"        {each},\n" for each in others)
             yield Fault(
                 name=name,
-                place=f"`{status.lower()}` × `{COLUMNS[column]}`".replace("`its", "its").replace(
-                    "passes`", "passes"
-                ),
+                place=f"{status.lower()} × {COLUMNS[column]}",
                 module="decide",
                 old=_source_of(status, cells),
                 new=new,

@@ -65,15 +65,18 @@ MESSAGE_FAULTS: Final = (
         name="what is settled is sent",
         place="what is owed",
         module="draft",
-        old="if owed in self.saga.outbound),\n            late",
-        new="),\n            late",
+        old=("if owed in self.saga.outbound),\n            late"),
+        new=("),\n            late"),
         law="what_is_sent_is_owed",
     ),
     Fault(
         name="an answered command is still owed",
         place="what is owed",
         module="draft",
-        old="            outbound=tuple(owed for owed in self.saga.outbound if owed.step != step.name),\n",
+        old=(
+            "            outbound=tuple(owed for owed in self.saga.outbound if owed.step "
+            "!= step.name),\n"
+        ),
         new="",
         law="only_what_awaits_owes_a_command",
     ),
@@ -97,7 +100,10 @@ MESSAGE_FAULTS: Final = (
         name="a confirmation settles nothing",
         place="confirmations",
         module="moves",
-        old="    draft.change(outbound=tuple(owed for owed in draft.saga.outbound if owed not in sent))\n",
+        old=(
+            "    draft.change(outbound=tuple(owed for owed in draft.saga.outbound if owed "
+            "not in sent))\n"
+        ),
         new="",
         law="what_is_confirmed_is_settled",
     ),
@@ -105,8 +111,8 @@ MESSAGE_FAULTS: Final = (
         name="a deadline runs while the clock is still sending",
         place="confirmations",
         module="moves",
-        old="            deadline = draft.now + step.plan.timeout\n            draft.change_step",
-        new="            deadline = step.deadline\n            draft.change_step",
+        old=("            deadline = draft.now + step.plan.timeout\n            draft.change_step"),
+        new=("            deadline = step.deadline\n            draft.change_step"),
         law="a_deadline_counts_from_the_sending",
     ),
     Fault(
@@ -121,8 +127,25 @@ MESSAGE_FAULTS: Final = (
         name="a failed step is still unroutable",
         place="unroutable commands",
         module="moves",
-        old="        error=error,\n        deadline=None,\n        retry_at=None,\n        unroutable=False,\n    )\n\n\ndef finish",
-        new="        error=error,\n        deadline=None,\n        retry_at=None,\n    )\n\n\ndef finish",
+        old=(
+            "        error=error,\n"
+            "        deadline=None,\n"
+            "        retry_at=None,\n"
+            "        unroutable=False,\n"
+            "    )\n"
+            "\n"
+            "\n"
+            "def finish"
+        ),
+        new=(
+            "        error=error,\n"
+            "        deadline=None,\n"
+            "        retry_at=None,\n"
+            "    )\n"
+            "\n"
+            "\n"
+            "def finish"
+        ),
         law="only_what_awaits_is_unroutable",
     ),
     Fault(
@@ -153,7 +176,7 @@ MESSAGE_FAULTS: Final = (
         name="a completed step still has its deadline",
         place="history",
         module="moves",
-        old="        error=None,\n        deadline=None,\n",
+        old=("        error=None,\n        deadline=None,\n"),
         new="        error=None,\n",
         law="what_is_under_way_has_its_moment",
     ),

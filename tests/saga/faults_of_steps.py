@@ -89,7 +89,11 @@ STEP_FAULTS: Final = (
         name="a repeated result is news",
         place="known already",
         module="rules",
-        old='    if step.result is not None:\n        return _known(draft, "duplicate")\n    draft.change_step(step, result=own',
+        old=(
+            "    if step.result is not None:\n"
+            '        return _known(draft, "duplicate")\n'
+            "    draft.change_step(step, result=own"
+        ),
         new="    draft.change_step(step, result=own",
         law="the_table_is_kept",
     ),
@@ -121,7 +125,7 @@ STEP_FAULTS: Final = (
         name="a pivot that happened after all is told to nobody",
         place="conflicts and late successes",
         module="rules",
-        old="return saga.state.is_final or (saga.state is SagaState.COMPENSATING and is_sealed)",
+        old=("return saga.state.is_final or (saga.state is SagaState.COMPENSATING and is_sealed)"),
         new="return saga.state.is_final",
         law="a_stranded_effect_is_told",
     ),
@@ -193,9 +197,9 @@ STEP_FAULTS: Final = (
         name="a timeout is twice as long",
         place="timeouts",
         module="moves",
-        old='    """Ask for the step."""\n    deadline = draft.now + step.plan.timeout',
-        new='    """Ask for the step."""\n    deadline = draft.now + 2 * step.plan.timeout',
-        law="a_deadline_is_the_plan_s",
+        old=('    """Ask for the step."""\n    deadline = draft.now + step.plan.timeout'),
+        new=('    """Ask for the step."""\n    deadline = draft.now + 2 * step.plan.timeout'),
+        law="a_deadline_is_as_planned",
     ),
     Fault(
         name="pauses do not grow",
@@ -203,7 +207,7 @@ STEP_FAULTS: Final = (
         module="moves",
         old="draft.pause(policy, attempts - step.forgiven, step)",
         new="draft.pause(policy, 1, step)",
-        law="a_pause_is_the_policy_s",
+        law="a_pause_is_as_its_policy_says",
     ),
     Fault(
         name="pauses go on growing after a retry by hand",
@@ -211,7 +215,7 @@ STEP_FAULTS: Final = (
         module="moves",
         old="draft.pause(policy, attempts - step.forgiven, step)",
         new="draft.pause(policy, attempts, step)",
-        law="a_pause_is_the_policy_s",
+        law="a_pause_is_as_its_policy_says",
     ),
     Fault(
         name="a pause never ends",
@@ -249,7 +253,10 @@ STEP_FAULTS: Final = (
         name="an empty saga is completed before it is pending",
         place="saga states",
         module="flow",
-        old="        if draft.saga.state is SagaState.STARTED:\n            draft.turn(SagaState.PENDING)\n",
+        old=(
+            "        if draft.saga.state is SagaState.STARTED:\n"
+            "            draft.turn(SagaState.PENDING)\n"
+        ),
         new="",
         law="states_follow_each_other",
     ),
@@ -266,15 +273,21 @@ STEP_FAULTS: Final = (
         place="saga states",
         module="rules",
         old="    draft.owe(late_success_of(draft.saga, step, reply.result, draft.message))\n",
-        new="    draft.owe(late_success_of(draft.saga, step, reply.result, draft.message))\n    draft.change(data={})\n",
+        new=(
+            "    draft.owe(late_success_of(draft.saga, step, reply.result, draft.message))\n"
+            "    draft.change(data={})\n"
+        ),
         law="an_ended_saga_stays_as_it_is",
     ),
     Fault(
-        name="an undone step is asked for again",
+        name="what is undone is undone again",
         place="step statuses",
         module="flow",
-        old="and step.status is StepStatus.PENDING:\n",
-        new="and step.status is not StepStatus.EXECUTING:\n",
+        old="return step.status is StepStatus.COMPLETED or failed_unknown",
+        new=(
+            "done = {StepStatus.COMPLETED, StepStatus.COMPENSATED}\n"
+            "    return step.status in done or failed_unknown"
+        ),
         law="statuses_follow_each_other",
     ),
 )

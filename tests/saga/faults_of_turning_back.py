@@ -42,7 +42,12 @@ TURNING_FAULTS: Final = (
         place="a late success",
         module="flow",
         old="            if _needs_undoing(step):",
-        new="            if _needs_undoing(step) and not any(\n                each.status is StepStatus.COMPENSATING for each in draft.saga.steps\n            ):",
+        new=(
+            "            if _needs_undoing(step) and not any(\n"
+            "                each.status is StepStatus.COMPENSATING for each in "
+            "draft.saga.steps\n"
+            "            ):"
+        ),
         law="undoing_is_not_put_off",
     ),
     Fault(
@@ -57,7 +62,11 @@ TURNING_FAULTS: Final = (
         name="all is undone at once",
         place="strict reverse order",
         module="flow",
-        old="        if any(_blocks_earlier(draft.saga, draft.step(step.name)) for step in steps):\n            return\n",
+        old=(
+            "        if any(_blocks_earlier(draft.saga, draft.step(step.name)) for step in "
+            "steps):\n"
+            "            return\n"
+        ),
         new="",
         law="compensation_comes_in_reverse",
     ),
@@ -66,7 +75,7 @@ TURNING_FAULTS: Final = (
         place="strict reverse order",
         module="flow",
         old="                send_compensation(draft, step)\n",
-        new="                send_compensation(draft, step)\n                break\n",
+        new=("                send_compensation(draft, step)\n                break\n"),
         law="undoing_is_not_put_off",
     ),
     Fault(
@@ -89,16 +98,24 @@ TURNING_FAULTS: Final = (
         name="a pause is awaited before turning back",
         place="strict reverse order",
         module="flow",
+        old="return step.status is StepStatus.EXECUTING and step.retry_at is None",
+        new="return step.status is StepStatus.EXECUTING",
+        law="what_turns_back_does_so_at_once",
+    ),
+    Fault(
+        name="what waits for its next attempt is left so",
+        place="strict reverse order",
+        module="flow",
         old="if step.status is StepStatus.EXECUTING and not _is_outstanding(step):",
         new="if False:",
-        law="what_turns_back_does_so_at_once",
+        law="failed_means_nothing_is_left",
     ),
     Fault(
         name="undoing begins while others are outstanding",
         place="strict reverse order",
         module="flow",
-        old="    if draft.saga.state is SagaState.COMPENSATING:\n        _undo",
-        new="    if is_turning_back(draft.saga):\n        _undo",
+        old=("    if draft.saga.state is SagaState.COMPENSATING:\n        _undo"),
+        new=("    if is_turning_back(draft.saga):\n        _undo"),
         law="nothing_is_undone_while_it_goes_forward",
     ),
     Fault(
@@ -122,14 +139,20 @@ TURNING_FAULTS: Final = (
         place="if nothing needs undoing",
         module="flow",
         old="    if not any(step.status is StepStatus.COMPENSATION_FAILED",
-        new="    if any(step.compensation_attempts for step in draft.saga.steps) and not any(step.status is StepStatus.COMPENSATION_FAILED",
+        new=(
+            "    if any(step.compensation_attempts for step in draft.saga.steps) and not "
+            "any(step.status is StepStatus.COMPENSATION_FAILED"
+        ),
         law="compensating_means_under_way_or_halted",
     ),
     Fault(
         name="a halted saga ends",
         place="on_compensation_exhausted",
         module="flow",
-        old="    if not any(step.status is StepStatus.COMPENSATION_FAILED for step in draft.saga.steps):",
+        old=(
+            "    if not any(step.status is StepStatus.COMPENSATION_FAILED for step in "
+            "draft.saga.steps):"
+        ),
         new="    if True:",
         law="failed_means_nothing_is_left",
     ),
@@ -153,7 +176,10 @@ TURNING_FAULTS: Final = (
         name="nobody is called for an exhausted compensation",
         place="on_compensation_exhausted",
         module="moves",
-        old='    call_person(draft, failed, Direction.COMPENSATION, "compensation", "compensation_exhausted")\n',
+        old=(
+            '    call_person(draft, failed, Direction.COMPENSATION, "compensation", '
+            '"compensation_exhausted")\n'
+        ),
         new="",
         law="a_person_is_told",
     ),
@@ -169,7 +195,7 @@ TURNING_FAULTS: Final = (
         name="what cannot be undone is undone",
         place="compensation=None",
         module="flow",
-        old="    if step.plan.compensation is None:\n        return False\n    failed",
+        old=("    if step.plan.compensation is None:\n        return False\n    failed"),
         new="    failed",
         law="only_what_can_be_undone_is",
     ),
@@ -265,8 +291,8 @@ TURNING_FAULTS: Final = (
         name="nobody is called when a step after the pivot is exhausted",
         place="the pivot",
         module="rules",
-        old="    if forward:\n        call",
-        new="    if False:\n        call",
+        old=("    if forward:\n        call"),
+        new=("    if False:\n        call"),
         law="a_person_is_told",
     ),
     Fault(
@@ -305,15 +331,18 @@ TURNING_FAULTS: Final = (
         name="whatever has failed may be resolved",
         place="resolve by hand",
         module="interventions",
-        old="    elif is_forward_exhausted(saga, step):\n        too",
-        new="    elif step.status is StepStatus.FAILED:\n        too",
+        old=("    elif is_forward_exhausted(saga, step):\n        too"),
+        new=("    elif step.status is StepStatus.FAILED:\n        too"),
         law="a_resolve_is_answered",
     ),
     Fault(
         name="a resolve is not announced",
         place="resolve by hand",
         module="interventions",
-        old='    announce(draft, "SagaInterventionResolved", step, by=event.actor, reason=event.reason)\n',
+        old=(
+            '    announce(draft, "SagaInterventionResolved", step, by=event.actor, '
+            "reason=event.reason)\n"
+        ),
         new="",
         law="a_resolve_is_answered",
     ),
@@ -330,15 +359,21 @@ TURNING_FAULTS: Final = (
         place="nothing new is sent",
         module="flow",
         old="or saga.first_failure is not None\n",
-        new="or any(\n        step.status is StepStatus.FAILED for step in saga.steps\n    )\n",
+        new=("or any(\n        step.status is StepStatus.FAILED for step in saga.steps\n    )\n"),
         law="nothing_new_is_sent_while_turning_back",
     ),
     Fault(
         name="a step begins while another is undone",
         place="nothing new is sent",
         module="flow",
-        old="    if draft.saga.state is SagaState.COMPENSATING:\n        _undo_next(draft)",
-        new="    if draft.saga.state is SagaState.COMPENSATING:\n        for step in draft.saga.steps:\n            if step.status is StepStatus.PENDING:\n                send_action(draft, step)\n        _undo_next(draft)",
+        old=("    if draft.saga.state is SagaState.COMPENSATING:\n        _undo_next(draft)"),
+        new=(
+            "    if draft.saga.state is SagaState.COMPENSATING:\n"
+            "        for step in draft.saga.steps:\n"
+            "            if step.status is StepStatus.PENDING:\n"
+            "                send_action(draft, step)\n"
+            "        _undo_next(draft)"
+        ),
         law="compensation_waits_for_actions",
     ),
 )

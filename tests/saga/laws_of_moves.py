@@ -199,7 +199,7 @@ def a_stranded_effect_is_told(arrow: Arrow) -> bool:
     return known or letters(arrow) == {("late_success", event.step)}
 
 
-def a_deadline_is_the_plan_s(arrow: Arrow) -> bool:
+def a_deadline_is_as_planned(arrow: Arrow) -> bool:
     """It counts from when the command is sent, in either direction."""
     before = {step.name: step for step in arrow.before.steps}
     return all(
@@ -210,7 +210,7 @@ def a_deadline_is_the_plan_s(arrow: Arrow) -> bool:
     )
 
 
-def a_pause_is_the_policy_s(arrow: Arrow) -> bool:
+def a_pause_is_as_its_policy_says(arrow: Arrow) -> bool:
     """It grows with each attempt that counts."""
     before = {step.name: step.retry_at for step in arrow.before.steps}
     for step in arrow.after.steps:
@@ -273,8 +273,8 @@ MOVE_LAWS = (
     a_person_is_told,
     a_lone_effect_is_told,
     a_stranded_effect_is_told,
-    a_deadline_is_the_plan_s,
-    a_pause_is_the_policy_s,
+    a_deadline_is_as_planned,
+    a_pause_is_as_its_policy_says,
     pending_begins_with_the_first_reply,
     results_are_merged,
     an_attempt_is_counted_once,
