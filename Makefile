@@ -22,6 +22,8 @@ SAGAS ?=
 SEEDS ?= 1000
 # For how long `make fuzz` tries, for example: make fuzz MINUTES=60
 MINUTES ?= 10
+# Which sagas to walk through, for example: make walk WALK_ARGS="3 once"
+WALK_ARGS ?=
 FAST := not (rabbitmq or postgres or node or prometheus or slow)
 
 export PYTHON
@@ -91,6 +93,14 @@ simulate: $(VENV)/.for-test ## Run SEEDS=1000 storms of faults in virtual time, 
 .PHONY: fuzz
 fuzz: $(VENV)/.for-test ## Try all that reads foreign input for MINUTES=10
 	$(BIN)/python -m tests.fuzzing.long_run --minutes $(MINUTES) $(FUZZ_ARGS)
+
+.PHONY: walk
+walk: $(VENV)/.for-test ## Walk through every reachable saga of up to four steps; takes long
+	$(BIN)/python tests/saga/walk_all.py $(WALK_ARGS)
+
+.PHONY: mutations
+mutations: $(VENV)/.for-test ## Plant every known fault in the rules and look whether it is caught
+	$(BIN)/python tests/saga/faults_page.py --look
 
 .PHONY: lock
 lock: ## Renew uv.lock after a change of dependencies; needs uv
