@@ -6,12 +6,14 @@ nothing, and nothing here raises.
 """
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from datetime import datetime
 from typing import Any, Final, assert_never
 
+from orchestrator.saga.doubt import doubt, is_of_lost_past, stale
 from orchestrator.saga.draft import SEND_GUARD, Delay, Draft
 from orchestrator.saga.flow import is_turning_back, proceed
-from orchestrator.saga.interventions import cancel, resolve, retry
+from orchestrator.saga.interventions import cancel, reopen, resolve, retry
 from orchestrator.saga.moves import forget_sent, mark_unroutable, send_next_attempt
 from orchestrator.saga.rules import (
     compensated,
@@ -37,6 +39,7 @@ from orchestrator.saga.state import (
     Decision,
     Event,
     Published,
+    ReopenRequested,
     Reply,
     ResolveRequested,
     RetryRequested,
@@ -74,7 +77,21 @@ TABLE: Final[Mapping[StepStatus, tuple[Rule, Rule, Rule, Rule, AtDeadline | None
 
 
 def decide(saga: Saga, event: Event, *, now: datetime, delay: Delay) -> Decision:
-    """Everything that follows from `event`: a new saga, its history, what to send."""
+    """Everything that follows from `event`: a new saga, its history, what to send.
+
+    Of a saga in doubt that comes first, and then what follows from `event`.
+    """
+    if not saga.in_doubt or not saga.steps or saga.state.is_final:
+        return _decide(saga, event, now=now, delay=delay)
+    draft = Draft(saga, now=now, delay=delay, by="clock")
+    doubt(draft)
+    doubted = draft.decision()  # what it owes, the clock sends
+    then = _decide(doubted.saga, event, now=now, delay=delay)
+    transitions = (*doubted.transitions, *then.transitions)
+    return replace(then, transitions=transitions, must_save=True)
+
+
+def _decide(saga: Saga, event: Event, *, now: datetime, delay: Delay) -> Decision:
     match event:
         case StepCompleted() | StepFailed() | CompensationCompleted() | CompensationFailed():
             draft = Draft(
@@ -94,6 +111,9 @@ def decide(saga: Saga, event: Event, *, now: datetime, delay: Delay) -> Decision
         case ResolveRequested():
             draft = Draft(saga, now=now, delay=delay, by="operator", actor=event.actor)
             return resolve(draft, event)
+        case ReopenRequested():
+            draft = Draft(saga, now=now, delay=delay, by="operator", actor=event.actor)
+            return reopen(draft, event)
         case TimeReached():
             return _on_time(Draft(saga, now=now, delay=delay, by="clock"))
         case Published():
@@ -115,6 +135,8 @@ def _on_reply(draft: Draft, reply: Reply) -> Decision:
     step = next((step for step in draft.saga.steps if step.name == reply.step), None)
     if step is None:
         return fits_nothing(draft, reply.step, reply)
+    if is_of_lost_past(draft.saga, step, reply):
+        return stale(draft, step, reply)
     rules = TABLE[step.status][:-1]
     return rules[COLUMNS.index(type(reply))](draft, step, reply)
 

@@ -8,11 +8,13 @@ from orchestrator.saga.moves import (
     announce,
     complete,
     finish_compensation,
+    send_compensation,
     send_next_attempt,
 )
 from orchestrator.saga.state import (
     CancelRequested,
     Decision,
+    ReopenRequested,
     ResolveRequested,
     RetryRequested,
     Saga,
@@ -77,6 +79,21 @@ def resolve(draft: Draft, event: ResolveRequested) -> Decision:
         return _refused(saga, f"step {step.name} is {step.status}; there is nothing to resolve")
     announce(draft, "SagaInterventionResolved", step, by=event.actor, reason=event.reason)
     proceed(draft)
+    draft.guard(timedelta(0))
+    return draft.decision()
+
+
+def reopen(draft: Draft, event: ReopenRequested) -> Decision:
+    """Compensate a step of a saga that has failed: it goes back, and then fails once more."""
+    saga = draft.saga
+    step = next((step for step in saga.steps if step.name == event.step), None)
+    if step is None:
+        return _refused(saga, _no_such_step(saga, event.step))
+    if saga.state is not SagaState.FAILED or step.plan.compensation is None:
+        return _refused(saga, f"saga {saga.saga_id} is {saga.state}; {step.name} cannot be undone")
+    draft.turn(SagaState.COMPENSATING, f"opened again by hand: {event.reason}")
+    fresh = draft.change_step(step, forgiven=step.compensation_attempts)
+    send_compensation(draft, fresh, "its effect stands")
     draft.guard(timedelta(0))
     return draft.decision()
 

@@ -118,6 +118,8 @@ class Saga:
     outbound: tuple[Outbound, ...] = ()
     resend_at: datetime | None = None  # set while nobody but the clock guards the outbound
     traceparent: str | None = None
+    epoch: str | None = None  # of the database, now: commands carry it
+    in_doubt: bool = False  # its row was written in another epoch, and it has not ended
     created_at: datetime
     updated_at: datetime
     ended_at: datetime | None = None
@@ -141,6 +143,7 @@ class _FromMessage:
     cause: str | None = None  # identity of the message
     actor: str | None = None  # who sent it
     redelivered: bool = False
+    epoch: str | None = None  # of the command that it answers; None: not said
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -207,6 +210,15 @@ class ResolveRequested:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ReopenRequested:
+    """The saga has failed, and yet the step's effect stands: it is to be undone after all."""
+
+    step: str
+    reason: str
+    actor: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Published:
     """What the clock had sent of saga version `version` is confirmed.
 
@@ -225,6 +237,7 @@ Event = (
     | CancelRequested
     | RetryRequested
     | ResolveRequested
+    | ReopenRequested
     | Published
 )
 
