@@ -132,11 +132,11 @@ def _send_again(saga: Saga, event: Reply | StartRepeated | CancelRequested) -> D
 
 def _on_reply(draft: Draft, reply: Reply) -> Decision:
     """Find the cell of the table, and do what it says."""
+    if is_of_lost_past(draft.saga, reply):
+        return stale(draft, reply)
     step = next((step for step in draft.saga.steps if step.name == reply.step), None)
     if step is None:
         return fits_nothing(draft, reply.step, reply)
-    if is_of_lost_past(draft.saga, step, reply):
-        return stale(draft, step, reply)
     rules = TABLE[step.status][:-1]
     return rules[COLUMNS.index(type(reply))](draft, step, reply)
 

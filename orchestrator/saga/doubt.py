@@ -12,15 +12,12 @@ from orchestrator.saga.flow import is_past_pivot, proceed
 from orchestrator.saga.moves import fail, send_next_attempt
 from orchestrator.saga.outbound import in_doubt_of
 from orchestrator.saga.state import (
-    CompensationCompleted,
-    CompensationFailed,
     Decision,
     Reply,
     Saga,
     SagaState,
     Step,
     StepStatus,
-    Verdict,
 )
 
 IN_DOUBT: Final = "in doubt"
@@ -31,8 +28,28 @@ _WHY: Final = "the database lost its last commits or was restored: what followed
 def doubt(draft: Draft) -> None:
     """Past the pivot it goes on. Else every step is compensated, whatever the row says of it."""
     draft.change(in_doubt=False)
+    turned_back = _is_on_way_back(draft.saga)  # so had it then, whatever came after
+    _doubt(draft, None if turned_back else _pivot_in_question(draft.saga))
+
+
+def is_of_lost_past(saga: Saga, reply: Reply) -> bool:
+    """It tells of an epoch that the saga knows nothing of, and nothing is settled yet."""
+    if reply.epoch is None or not saga.epochs or reply.epoch in saga.epochs:
+        return False
+    return not saga.state.is_final and (_is_on_way_back(saga) or not is_past_pivot(saga))
+
+
+def stale(draft: Draft, reply: Reply) -> Decision:
+    """Kept and counted. The saga has had a life that is lost: it is in doubt."""
+    draft.note(reply.step, STALE)
+    if reply.epoch is not None:
+        draft.change(epochs=(reply.epoch, *draft.saga.epochs))
+    _doubt(draft, _pivot_in_question(draft.saga))
+    return draft.decision(late=STALE)
+
+
+def _doubt(draft: Draft, pivot: Step | None) -> None:
     draft.note(None, IN_DOUBT, error=_WHY)
-    pivot = _pivot_in_question(draft.saga)
     if pivot is not None and pivot.status is StepStatus.EXECUTING:
         draft.change_step(pivot, effect_unknown=True)
     if _is_on_way_back(draft.saga) or not is_past_pivot(draft.saga):
@@ -46,38 +63,12 @@ def doubt(draft: Draft) -> None:
     draft.guard(timedelta(0))
 
 
-def is_of_lost_past(saga: Saga, step: Step, reply: Reply) -> bool:
-    """It answers a command of another epoch, and would move the saga or contradict it."""
-    if None in (saga.epoch, reply.epoch) or reply.epoch == saga.epoch:
-        return False
-    return step.status in {StepStatus.PENDING, StepStatus.EXECUTING} or _proves_loss(saga, reply)
-
-
-def stale(draft: Draft, step: Step, reply: Reply) -> Decision:
-    """Kept and counted; the command is under way again. A step undone in a lost past proves
-    that its saga is in doubt."""
-    draft.note(step.name, STALE)
-    if not _proves_loss(draft.saga, reply):
-        return draft.decision(Verdict.NOTED, late=STALE)
-    doubt(draft)
-    return draft.decision(late=STALE)
-
-
-def _proves_loss(saga: Saga, reply: Reply) -> bool:
-    """In a past that is lost, it had turned back."""
-    goes_forward = saga.state in {SagaState.STARTED, SagaState.PENDING}
-    is_undone = isinstance(reply, CompensationCompleted | CompensationFailed)
-    return is_undone and goes_forward and not is_past_pivot(saga)
-
-
 def _is_on_way_back(saga: Saga) -> bool:
     return saga.state is SagaState.COMPENSATING
 
 
 def _pivot_in_question(saga: Saga) -> Step | None:
     """A pivot that may have been passed, or not, since the row was written."""
-    if _is_on_way_back(saga):
-        return None
     return next(
         (
             step
@@ -90,19 +81,18 @@ def _pivot_in_question(saga: Saga) -> Step | None:
 
 def _suspect(draft: Draft) -> None:
     """Turn back. A step that the row does not know as completed may have had its effect."""
-    was_on_way_back = _is_on_way_back(draft.saga)
     draft.fail_first(None, draft.saga.cancel_reason or _WHY)
     for step in draft.saga.steps:
         match step.status:
             case StepStatus.EXECUTING:
                 _fail_unknown(draft, step)
-            case StepStatus.PENDING if step.plan.compensation and not was_on_way_back:
+            case StepStatus.PENDING if step.plan.compensation:
                 _fail_unknown(draft, step)
             case StepStatus.FAILED:
                 draft.change_step(step, effect_unknown=True)
             case _:
                 pass
-    if not was_on_way_back:
+    if not _is_on_way_back(draft.saga):
         draft.turn(SagaState.COMPENSATING)
 
 
