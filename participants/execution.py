@@ -27,6 +27,7 @@ from participants.guard import (
     entry_after,
     final_reply_to,
     reply_to,
+    since,
     verdict_on,
 )
 from participants.inbox import Claim, Inbox
@@ -104,6 +105,7 @@ class Executor:
     async def _try_once(self, command: Command, handler: Handler) -> Answer | Failure:
         """The answer, stored; or a failure, with nothing stored and everything undone."""
         async with self._inbox.claim(command.saga_id, command.step_name) as claim:
+            command = since(claim.entry, command)
             verdict = verdict_on(command.direction, claim.entry)
             if not isinstance(verdict, Execute):
                 return await _answer_without_handler(command, claim, verdict)
@@ -124,7 +126,8 @@ class Executor:
         async with self._inbox.claim(command.saga_id, command.step_name) as claim:
             verdict = verdict_on(command.direction, claim.entry)
             if not isinstance(verdict, Execute):
-                return await _answer_without_handler(command, claim, verdict)
+                known = since(claim.entry, command)
+                return await _answer_without_handler(known, claim, verdict)
             await claim.save(after)
         return Answer(outcome="failed", reply=reply)
 

