@@ -15,6 +15,7 @@ from prometheus_client import (
 )
 
 from chassis.facts import (
+    IN_DOUBT,
     BatchCommitted,
     BatchPublished,
     CommandHandled,
@@ -124,6 +125,8 @@ class Metrics:
             counter = _BY_SAGA_STATE.get(move.after)
             if counter is not None and move.before != move.after:
                 self._count(counter, saga_type)
+            if move.note == IN_DOUBT:
+                self._count("saga_in_doubt_total", saga_type)
         elif move.duration is not None:
             labels = (saga_type, move.step, move.direction or "action")
             self._time("saga_step_duration_seconds", move.duration, *labels)

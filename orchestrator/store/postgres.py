@@ -88,10 +88,9 @@ _SAVE: Final = sa.text(f"""
 # wrong behind a pooler, whose connections outlive the server's. See docs/adr/0012.
 _BEGIN: Final = "BEGIN ISOLATION LEVEL READ COMMITTED; SELECT now(), "
 _TABLE: Final = "coalesce(to_regclass('sagas')::oid, 0)"
-_EPOCH: Final = (
-    "substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8) || '-' || "
-    f"(SELECT system_identifier FROM pg_control_system()) || '-' || {_TABLE}"
-)
+_TIMELINE: Final = "substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8)"
+_SYSTEM: Final = "(pg_control_system()).system_identifier"
+_EPOCH: Final = f"{_TIMELINE} || '-' || {_SYSTEM} || '-' || {_TABLE}"
 _ONLY_TABLE: Final = f"'0-0-' || {_TABLE}"  # for servers that do not tell their timeline
 _UNTOLD: Final = (
     psycopg.errors.FeatureNotSupported,
