@@ -10,7 +10,7 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Any, Final, assert_never
 
-from orchestrator.saga.doubt import doubt, is_of_lost_past, stale
+from orchestrator.saga.doubt import doubt, is_of_lost_past, judge, stale
 from orchestrator.saga.draft import SEND_GUARD, Delay, Draft
 from orchestrator.saga.flow import is_turning_back, proceed
 from orchestrator.saga.interventions import cancel, reopen, resolve, retry
@@ -38,6 +38,7 @@ from orchestrator.saga.state import (
     CompensationFailed,
     Decision,
     Event,
+    LossJudged,
     Published,
     ReopenRequested,
     Reply,
@@ -81,7 +82,8 @@ def decide(saga: Saga, event: Event, *, now: datetime, delay: Delay) -> Decision
 
     Of a saga in doubt that comes first, and then what follows from `event`.
     """
-    if not saga.in_doubt or not saga.steps or saga.state.is_final:
+    is_judged = isinstance(event, LossJudged)
+    if not saga.in_doubt or not saga.steps or saga.state.is_final or is_judged:
         return _decide(saga, event, now=now, delay=delay)
     draft = Draft(saga, now=now, delay=delay, by="clock")
     doubt(draft)
@@ -105,15 +107,9 @@ def _decide(saga: Saga, event: Event, *, now: datetime, delay: Delay) -> Decisio
                 saga, now=now, delay=delay, by="operator", message=event.cause, actor=event.actor
             )
             return _send_again(saga, event) or cancel(draft, event)
-        case RetryRequested():
+        case RetryRequested() | ResolveRequested() | ReopenRequested() | LossJudged():
             draft = Draft(saga, now=now, delay=delay, by="operator", actor=event.actor)
-            return retry(draft, event)
-        case ResolveRequested():
-            draft = Draft(saga, now=now, delay=delay, by="operator", actor=event.actor)
-            return resolve(draft, event)
-        case ReopenRequested():
-            draft = Draft(saga, now=now, delay=delay, by="operator", actor=event.actor)
-            return reopen(draft, event)
+            return _on_request(draft, event)
         case TimeReached():
             return _on_time(Draft(saga, now=now, delay=delay, by="clock"))
         case Published():
@@ -139,6 +135,22 @@ def _on_reply(draft: Draft, reply: Reply) -> Decision:
         return fits_nothing(draft, reply.step, reply)
     rules = TABLE[step.status][:-1]
     return rules[COLUMNS.index(type(reply))](draft, step, reply)
+
+
+def _on_request(
+    draft: Draft, event: RetryRequested | ResolveRequested | ReopenRequested | LossJudged
+) -> Decision:
+    match event:
+        case RetryRequested():
+            return retry(draft, event)
+        case ResolveRequested():
+            return resolve(draft, event)
+        case ReopenRequested():
+            return reopen(draft, event)
+        case LossJudged():
+            return judge(draft, event)
+        case _:
+            assert_never(event)
 
 
 def _on_time(draft: Draft) -> Decision:

@@ -13,6 +13,7 @@ from orchestrator.saga.moves import fail, send_next_attempt
 from orchestrator.saga.outbound import in_doubt_of
 from orchestrator.saga.state import (
     Decision,
+    LossJudged,
     Reply,
     Saga,
     SagaState,
@@ -30,6 +31,18 @@ def doubt(draft: Draft) -> None:
     draft.change(in_doubt=False)
     turned_back = _is_on_way_back(draft.saga)  # so had it then, whatever came after
     _doubt(draft, None if turned_back else _pivot_in_question(draft.saga))
+
+
+def judge(draft: Draft, event: LossJudged) -> Decision:
+    """What a person knows better than any epoch."""
+    if not draft.saga.steps or draft.saga.state.is_final:
+        return draft.decision()
+    draft.change(in_doubt=False)
+    word = "lost" if event.is_lost else "nothing is lost"
+    draft.note(None, f"{word}: {event.reason}")
+    if event.is_lost:
+        _doubt(draft, _pivot_in_question(draft.saga))
+    return draft.decision()
 
 
 def is_of_lost_past(saga: Saga, reply: Reply) -> bool:

@@ -84,16 +84,19 @@ def resolve(draft: Draft, event: ResolveRequested) -> Decision:
 
 
 def reopen(draft: Draft, event: ReopenRequested) -> Decision:
-    """Compensate a step of a saga that has failed: it goes back, and then fails once more."""
+    """Compensate a step whose effect stands. A saga that has failed fails once more."""
     saga = draft.saga
     step = next((step for step in saga.steps if step.name == event.step), None)
     if step is None:
         return _refused(saga, _no_such_step(saga, event.step))
-    if saga.state is not SagaState.FAILED or step.plan.compensation is None:
+    has_turned_back = saga.state in {SagaState.FAILED, SagaState.COMPENSATING}
+    is_waiting = step.status in {StepStatus.COMPENSATING, StepStatus.COMPENSATION_FAILED}
+    if not has_turned_back or is_waiting or step.plan.compensation is None:
         return _refused(saga, f"saga {saga.saga_id} is {saga.state}; {step.name} cannot be undone")
-    draft.turn(SagaState.COMPENSATING, f"opened again by hand: {event.reason}")
+    if saga.state is SagaState.FAILED:
+        draft.turn(SagaState.COMPENSATING, f"opened again by hand: {event.reason}")
     fresh = draft.change_step(step, forgiven=step.compensation_attempts)
-    send_compensation(draft, fresh, "its effect stands")
+    send_compensation(draft, fresh, f"its effect stands: {event.reason}")
     draft.guard(timedelta(0))
     return draft.decision()
 

@@ -224,6 +224,15 @@ class ReopenRequested:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class LossJudged:
+    """A person says whether the database has lost what happened to the saga."""
+
+    is_lost: bool
+    reason: str
+    actor: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Published:
     """What the clock had sent of saga version `version` is confirmed.
 
@@ -243,6 +252,7 @@ Event = (
     | RetryRequested
     | ResolveRequested
     | ReopenRequested
+    | LossJudged
     | Published
 )
 
