@@ -77,7 +77,7 @@ class Metrics:
     def expect(self, saga_types: Iterable[str]) -> None:
         """Begin the saga counters of these types at zero, or `rate()` misses each first one."""
         for saga_type in saga_types:
-            for name in ("saga_started_total", *_BY_SAGA_STATE.values()):
+            for name in ("saga_started_total", "saga_in_doubt_total", *_BY_SAGA_STATE.values()):
                 self._counters[name].labels(*self._bounded(name, (saga_type,)))
 
     def follow(self, gauge: str, read: Callable[[], float]) -> None:

@@ -1,8 +1,8 @@
 """What `saga reconcile` does, and what it prints."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import timedelta
-from enum import StrEnum, auto
 from typing import Final
 
 from rich.text import Text
@@ -25,47 +25,45 @@ _COLUMNS: Final = (
 )
 
 
-class Change(StrEnum):
-    REPAIR = auto()
-    NOTHING_LOST = auto()
-    ALL_IN_DOUBT = auto()
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    """What is to be changed, by whom and why."""
+
+    change: str | None  # "repair", "nothing-lost" or "all-in-doubt"; None: only look
+    reason: str
+    by: str
 
 
 async def perform_reconcile(
-    inboxes: Sequence[str],
-    since: timedelta,
-    change: Change | None,
-    *,
-    reason: str,
-    by: str,
-    output: Output,
+    asked: Asked, inboxes: Sequence[str], since: timedelta, output: Output
 ) -> int:
     async with saga_database() as store:
-        if change in {Change.NOTHING_LOST, Change.ALL_IN_DOUBT}:
-            is_lost = change is Change.ALL_IN_DOUBT
-            judged = await judge(store, is_lost=is_lost, reason=reason, by=by)
+        if asked.change in {"nothing-lost", "all-in-doubt"}:
+            is_lost = asked.change == "all-in-doubt"
+            judged = await judge(store, is_lost=is_lost, reason=asked.reason, by=asked.by)
             return _tell_judged(judged, is_lost=is_lost, output=output)
         findings = await look(store, inboxes, since)
-        repaired: list[bool] = [False] * len(findings)
-        if change is Change.REPAIR:
-            repaired = await _repaired(store, findings, reason=reason, by=by)
+        repaired = await _repaired(store, findings, asked)
     if output is Output.JSON:
         pairs = zip(findings, repaired, strict=True)
-        print_json({"findings": [each.to_json(is_repaired=done) for each, done in pairs]})
+        told = [each.to_json(is_repaired=done) for each, done in pairs]
+        print_json({"findings": told, "judged": None})
     else:
         print_parts(*_report(findings, repaired, has_inboxes=bool(inboxes)))
     return ExitCode.DONE if all(repaired) else ExitCode.NOT_SO
 
 
 async def _repaired(
-    store: DatabaseStore, findings: Sequence[Finding], *, reason: str, by: str
-) -> list[bool]:
-    return [await repair(store, finding, reason=reason, by=by) for finding in findings]
+    store: DatabaseStore, findings: Sequence[Finding], asked: Asked
+) -> Sequence[bool]:
+    if asked.change is None:
+        return [False] * len(findings)
+    return [await repair(store, each, reason=asked.reason, by=asked.by) for each in findings]
 
 
 def _tell_judged(count: int, *, is_lost: bool, output: Output) -> int:
     if output is Output.JSON:
-        print_json({"judged": count, "is_lost": is_lost})
+        print_json({"findings": [], "judged": count})
     else:
         word = (
             "in doubt and turned back, or past their pivot go on" if is_lost else "in doubt no more"

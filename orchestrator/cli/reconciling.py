@@ -1,5 +1,6 @@
 """`saga reconcile`: what a lost commit or a restored backup has left behind."""
 
+from collections.abc import Mapping
 from datetime import timedelta
 from typing import Annotated
 
@@ -52,7 +53,7 @@ def reconcile(
     by: options.By = None,
     output: options.OutputOption = Output.TABLE,
 ) -> int:
-    """Report what a lost commit or a restored backup has left behind.
+    """Find what a restore or a failover has left behind.
 
     It compares sagas, dead letters and participants' inboxes, and changes nothing unless it is
     told to. The exit code is 3 if something is left that needs a person, or --repair.
@@ -61,28 +62,20 @@ def reconcile(
     saga reconcile --inbox postgresql://audit@db/inventory --inbox postgresql://audit@db/payments
     saga reconcile --repair --reason "standby promoted, ticket 4711"
     """
-    from orchestrator.cli.reconcile_work import Change, perform_reconcile
+    from orchestrator.cli.reconcile_work import Asked, perform_reconcile
     from orchestrator.cli.session import complete
 
-    asked = [
-        change
-        for change, is_asked in (
-            (Change.REPAIR, repair),
-            (Change.NOTHING_LOST, nothing_lost),
-            (Change.ALL_IN_DOUBT, all_in_doubt),
-        )
-        if is_asked
-    ]
-    if len(asked) > 1:
+    words = {"repair": repair, "nothing-lost": nothing_lost, "all-in-doubt": all_in_doubt}
+    change = _change(words, reason)
+    asked = Asked(change=change, reason=reason or "", by=options.person(by))
+    return complete(perform_reconcile(asked, inboxes or [], since, output))
+
+
+def _change(words: Mapping[str, bool], reason: str | None) -> str | None:
+    """The one that is asked for, if any."""
+    given = [word for word, is_given in words.items() if is_given]
+    if len(given) > 1:
         raise typer.BadParameter("use one of --repair, --nothing-lost and --all-in-doubt")
-    if asked and not (reason or "").strip():
+    if given and not (reason or "").strip():
         raise typer.BadParameter("say why by --reason: it is kept with every change")
-    work = perform_reconcile(
-        inboxes or [],
-        since,
-        asked[0] if asked else None,
-        reason=reason or "",
-        by=options.person(by),
-        output=output,
-    )
-    return complete(work)
+    return given[0] if given else None

@@ -8,7 +8,8 @@ from orchestrator.backoff import retry_delay
 from orchestrator.reconcile.findings import Finding, Kind
 from orchestrator.reconcile.looking import open_sagas
 from orchestrator.saga.decide import decide
-from orchestrator.saga.state import Event, LossJudged, ReopenRequested, Verdict
+from orchestrator.saga.requests import LossJudged, ReopenRequested
+from orchestrator.saga.state import Event, Verdict
 from orchestrator.store.database import DatabaseStore
 
 

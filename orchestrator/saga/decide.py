@@ -15,6 +15,7 @@ from orchestrator.saga.draft import SEND_GUARD, Delay, Draft
 from orchestrator.saga.flow import is_turning_back, proceed
 from orchestrator.saga.interventions import cancel, reopen, resolve, retry
 from orchestrator.saga.moves import forget_sent, mark_unroutable, send_next_attempt
+from orchestrator.saga.requests import LossJudged, ReopenRequested
 from orchestrator.saga.rules import (
     compensated,
     compensation_failed,
@@ -38,9 +39,7 @@ from orchestrator.saga.state import (
     CompensationFailed,
     Decision,
     Event,
-    LossJudged,
     Published,
-    ReopenRequested,
     Reply,
     ResolveRequested,
     RetryRequested,

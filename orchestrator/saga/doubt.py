@@ -11,9 +11,9 @@ from orchestrator.saga.draft import Draft
 from orchestrator.saga.flow import is_past_pivot, proceed
 from orchestrator.saga.moves import fail, send_next_attempt
 from orchestrator.saga.outbound import in_doubt_of
+from orchestrator.saga.requests import LossJudged
 from orchestrator.saga.state import (
     Decision,
-    LossJudged,
     Reply,
     Saga,
     SagaState,

@@ -11,10 +11,10 @@ from orchestrator.saga.moves import (
     send_compensation,
     send_next_attempt,
 )
+from orchestrator.saga.requests import ReopenRequested
 from orchestrator.saga.state import (
     CancelRequested,
     Decision,
-    ReopenRequested,
     ResolveRequested,
     RetryRequested,
     Saga,

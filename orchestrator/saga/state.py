@@ -7,6 +7,7 @@ from enum import StrEnum, auto
 from typing import Any
 
 from orchestrator.saga.plan import OnExhausted, PlannedStep
+from orchestrator.saga.requests import LossJudged, ReopenRequested
 
 
 class SagaState(StrEnum):
@@ -212,24 +213,6 @@ class ResolveRequested:
     reason: str
     actor: str
     result: Mapping[str, Any] | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ReopenRequested:
-    """The saga has failed, and yet the step's effect stands: it is to be undone after all."""
-
-    step: str
-    reason: str
-    actor: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LossJudged:
-    """A person says whether the database has lost what happened to the saga."""
-
-    is_lost: bool
-    reason: str
-    actor: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 from saga_stories import TWICE, Story, halted, past_pivot, step
 
+from orchestrator.saga.requests import ReopenRequested
 from orchestrator.saga.state import (
     CompensationCompleted,
-    ReopenRequested,
     SagaState,
     StepStatus,
     TimeReached,
