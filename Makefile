@@ -12,6 +12,10 @@ SCRIPTS := .ci/run tests/environment/install tests/servers/apt-install
 PYTEST_ARGS ?=
 # What the demo is to do, for example: make demo DEMO_ARGS="--sagas 50"
 DEMO_ARGS ?=
+# What is to be played, for example: make chaos SCENARIO=rabbit-sigkill,conn-rst SEED=7 SAGAS=200
+SCENARIO ?=
+SEED ?=
+SAGAS ?=
 FAST := not (rabbitmq or postgres or node or prometheus or slow)
 
 export PYTHON
@@ -31,6 +35,11 @@ demo: $(VENV)/.for-demo ## Run some hundred orders in one process; needs no serv
 .PHONY: test
 test: $(VENV)/.for-test ## Run the whole suite; finds or starts RabbitMQ and PostgreSQL
 	$(BIN)/python tests/services.py run -- $(BIN)/python -m pytest $(PYTEST_ARGS)
+
+.PHONY: chaos
+chaos: $(VENV)/.for-test ## Hurt real daemons and servers, and look for what is lost; see SCENARIO
+	$(BIN)/python -m tests.chaos $(SCENARIO) $(if $(SEED),--seed $(SEED)) \
+	  $(if $(SAGAS),--sagas $(SAGAS)) --report docs/reliability.md
 
 ##@ Work on it
 

@@ -174,6 +174,10 @@ class DatabaseStore(ABC):
     async def now(self, connection: AsyncConnection) -> datetime:
         """The clock that `Transaction.now` is read from."""
 
+    async def held(self, saga_ids: Collection[str]) -> Collection[str]:
+        """None, where there is one writer at a time."""
+        return frozenset()
+
     @abstractmethod
     async def wait_for_due(self, timeout: float) -> None: ...
 

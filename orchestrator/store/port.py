@@ -67,10 +67,15 @@ class Transaction(Protocol):
 
 class Store(Protocol):
     """Sagas and their history. Every method raises Unavailable when the database is away,
-    and StatementRejected when it will never take what it was given."""
+    its kind Busy when rows are locked or there was too much to do in time, and
+    StatementRejected when the database will never take what it was given."""
 
     def transaction(self) -> AbstractAsyncContextManager[Transaction]:
         """Begin. Timeouts: 2 s for a row lock, 5 s for a statement."""
+        ...
+
+    async def held(self, saga_ids: Collection[str]) -> Collection[str]:
+        """Those of them whose rows somebody else has locked at this moment."""
         ...
 
     async def wait_for_due(self, timeout: float) -> None:

@@ -59,6 +59,13 @@ _LOCK: Final = (
     .order_by(sagas.c.saga_id)
     .with_for_update()
 )
+_HELD: Final = sa.text("""
+    WITH free AS MATERIALIZED (
+        SELECT saga_id FROM sagas WHERE saga_id = ANY(:ids) FOR UPDATE SKIP LOCKED
+    )
+    SELECT saga_id FROM sagas
+    WHERE saga_id = ANY(:ids) AND saga_id NOT IN (SELECT saga_id FROM free)
+""").bindparams(sa.bindparam("ids", type_=postgresql.ARRAY(sa.Text)))
 _INSERT: Final = sa.text(f"""
     WITH stored AS (
         INSERT INTO sagas ({_columns(sagas)})
@@ -167,6 +174,10 @@ class PostgresStore(DatabaseStore):
 
     async def now(self, connection: AsyncConnection) -> datetime:
         return cast("datetime", await connection.scalar(sa.select(sa.func.now())))
+
+    async def held(self, saga_ids: Collection[str]) -> Collection[str]:
+        async with self.reading() as connection:
+            return set(await connection.scalars(_HELD, {"ids": sorted(saga_ids)}))
 
     async def wait_for_due(self, timeout: float) -> None:
         await self._listener.wait(timeout)

@@ -1,6 +1,6 @@
 """From deliveries to what the core understands."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from messaging import codec
@@ -47,6 +47,18 @@ def read_start(delivery: Delivery) -> Arrival:
                 redelivered=delivery.redelivered,
             )
             return Arrival(delivery=delivery, saga_id=request.saga_id, event=event)
+
+
+def doubtful(arrival: Arrival) -> Arrival:
+    """The same arrival, when a commit of it has failed: it may have taken place all the same.
+
+    Then it must be recognised as if it came again, so that what it brought about is sent.
+    """
+    event = arrival.event
+    if isinstance(event, state.Reply | state.CancelRequested):
+        event = replace(event, redelivered=True)
+    delivery = replace(arrival.delivery, redelivered=True)
+    return replace(arrival, delivery=delivery, event=event)
 
 
 def event_of(reply: Reply, delivery: Delivery) -> state.Reply:

@@ -1,10 +1,15 @@
 """The worker moves sagas from reply to reply."""
 
-from datetime import timedelta
+import asyncio
+from datetime import datetime, timedelta, tzinfo
+from typing import Self
+
+import pytest
 
 from chassis.facts import DeadLettered, SagaAdvanced
 from messaging import codec
 from messaging.contract import CancelRequest, Direction
+from orchestrator.worker import clock
 from tests.worker.stage import ON_SERVERS, Desk, Stage, body_of, statuses
 
 
@@ -150,3 +155,30 @@ async def test_a_short_pause_is_not_drawn_out_to_the_next_look(stage: Stage, des
         again = await desk.carry_out("TestService")
         assert await desk.ends("trip-1") == "failed"
     assert again.attempt == 2
+
+
+async def test_a_wall_clock_that_is_hours_ahead_does_not_make_the_worker_look_all_the_time(
+    stage: Stage, desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looks = 0
+    next_wake_at = stage.store.next_wake_at
+
+    async def counted() -> datetime | None:
+        nonlocal looks
+        looks += 1
+        return await next_wake_at()
+
+    class Ahead(datetime):
+        @classmethod
+        def now(cls, tz: tzinfo | None = None) -> Self:
+            return super().now(tz) + timedelta(hours=2)
+
+    monkeypatch.setattr(stage.store, "next_wake_at", counted)
+    monkeypatch.setattr(clock, "datetime", Ahead)
+    async with stage.working(poll_interval="10s"):
+        await desk.start("trip-1")
+        await desk.command("TestService")
+        await asyncio.sleep(1.5)  # until the clock has caught up
+        before = looks
+        await asyncio.sleep(0.5)
+        assert looks - before <= 1
