@@ -24,6 +24,7 @@ _KEPT_HEADERS: Final = (
     "saga-direction",
     "saga-command-id",
     "saga-attempt",
+    "saga-database-epoch",
     "traceparent",
 )
 

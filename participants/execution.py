@@ -28,6 +28,7 @@ from participants.guard import (
     entry_after,
     final_reply_to,
     reply_to,
+    since,
     verdict_on,
 )
 from participants.inbox import Claim, Inbox
@@ -130,7 +131,8 @@ class Executor:
         async with self._inbox.claim(command.saga_id, command.step_name) as claim:
             verdict = verdict_on(command.direction, claim.entry, attempt=command.attempt)
             if not isinstance(verdict, Execute):
-                return await _answer_without_handler(command, claim, verdict)
+                known = since(claim.entry, command)
+                return await _answer_without_handler(known, claim, verdict)
             await claim.save(after)
             await reach(Failpoint.GUARD_BEFORE_COMMIT)
         await reach(Failpoint.GUARD_AFTER_COMMIT)
@@ -146,6 +148,7 @@ async def _outcome_behind_guard(
     command: Command, handler: Handler, claim: Claim
 ) -> Answer | Failure:
     verdict = verdict_on(command.direction, claim.entry, attempt=command.attempt)
+    command = since(claim.entry, command)
     if not isinstance(verdict, Execute):
         return await _answer_without_handler(command, claim, verdict)
     outcome = await _call(command, handler, claim)

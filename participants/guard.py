@@ -211,8 +211,20 @@ def final_reply_to(command: Command, outcome: Completed | AlreadyUndone | Failed
     return replace(_reply(command, kind), result={} if result is None and is_action else result)
 
 
+def since(entry: Entry | None, command: Command) -> Command:
+    """The command, as of the database's epoch in which the step was first heard of.
+
+    By that the orchestrator knows a saga that has had a life which its database has lost.
+    """
+    replies = (entry.action_reply, entry.compensation_reply) if entry else ()
+    known = next((reply.epoch for reply in replies if reply and reply.epoch), None)
+    return replace(command, epoch=known) if known else command
+
+
 def _reply(command: Command, kind: ReplyType) -> Reply:
-    return Reply(type=kind, saga_id=command.saga_id, step_name=command.step_name)
+    return Reply(
+        type=kind, saga_id=command.saga_id, step_name=command.step_name, epoch=command.epoch
+    )
 
 
 def addressed(reply: Reply, command: Command, traceparent: str | None) -> Reply:

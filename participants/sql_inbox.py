@@ -274,6 +274,7 @@ def _stored(reply: Reply | None) -> dict[str, Any] | None:
         "retryable": reply.retryable,
         "effect": reply.effect.value if reply.effect is not Effect.NONE else None,
         "attempt": reply.attempt,
+        "epoch": reply.epoch,
     }
     return {name: value for name, value in kept.items() if value is not None}
 
@@ -290,4 +291,5 @@ def _restored(saga_id: str, step_name: str, stored: Mapping[str, Any] | None) ->
         retryable=stored.get("retryable"),
         effect=Effect(stored.get("effect", Effect.NONE)),
         attempt=stored.get("attempt"),
+        epoch=stored.get("epoch"),
     )

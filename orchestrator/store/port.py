@@ -25,9 +25,12 @@ class Transaction(Protocol):
     """
 
     now: datetime  # the database's clock when the transaction began
+    epoch: str  # another one than before: the database may have lost what it had committed
 
     async def lock(self, saga_ids: Collection[str]) -> Mapping[str, Saga]:
         """The sagas that exist, by id, locked in id order until the transaction ends.
+
+        Those that have not ended and were last saved in another epoch are in doubt.
 
         Raises StatementRejected, naming it, for a saga that this release cannot read;
         `lock_due` passes over such a one.
@@ -39,6 +42,10 @@ class Transaction(Protocol):
 
         Sagas that still have to be planned only if their type is among `saga_types`.
         """
+        ...
+
+    async def wake_doubtful(self, limit: int) -> int:
+        """Make sagas in doubt due at once, but for locked ones; how many, at most `limit`."""
         ...
 
     async def insert(self, decisions: Sequence[Decision]) -> Collection[str]:

@@ -142,6 +142,7 @@ class Batches:
                 self._registry,
                 self._senders,
                 now=transaction.now,
+                epoch=transaction.epoch,
                 sagas=await transaction.lock({_saga_id(each) for each in arrivals} - {""}),
             )
             for arrival in arrivals:

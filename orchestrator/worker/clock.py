@@ -23,6 +23,7 @@ from orchestrator.worker.publisher import Publisher
 from orchestrator.worker.reporting import facts_of
 
 _BATCH: Final = 100
+_DOUBTS: Final = 1000  # sagas in doubt that are woken at a time
 _QUIET: Final = 1.0  # seconds without a delivery: the backlog has been read
 _PATIENCE: Final = 30.0  # seconds that a backlog may hold the clock back
 _NEVER: Final = datetime.max.replace(tzinfo=UTC)
@@ -60,6 +61,7 @@ class Clock:
         self._ready_since: float | None = None
         self._has_caught_up = False
         self._complained: set[str] = set()
+        self._epoch: str | None = None  # in which no saga is in doubt that has not been woken
         self._database_told: tuple[datetime, float] | None = None  # its time, at the loop's
         self._sleeps_until = _NEVER
         self._woken = asyncio.Event()
@@ -133,13 +135,24 @@ class Clock:
     async def _move_due(self) -> tuple[int, Sequence[Decision]]:
         """How many sagas were due, and what was decided of them and saved."""
         async with self._store.transaction() as transaction:
+            is_known = transaction.epoch == self._epoch
+            woken = 0 if is_known else await transaction.wake_doubtful(_DOUBTS)
             self._database_told = transaction.now, asyncio.get_running_loop().time()
             due = await transaction.lock_due(_BATCH, self._registry.saga_types)
             decisions = self._decided(due, transaction)
             await transaction.save(decisions)
             if decisions:
                 await reach(Failpoint.TIMER_BEFORE_COMMIT)
+        self._epoch = transaction.epoch if woken < _DOUBTS else None
+        if woken:
+            self._tell_of_doubts(woken, transaction.epoch)
         return len(due), decisions
+
+    def _tell_of_doubts(self, woken: int, epoch: str) -> None:
+        message = "the database has lost commits, or was restored: sagas are in doubt"
+        self._observe(
+            Noticed(level="warning", message=message, details={"sagas": woken, "epoch": epoch})
+        )
 
     async def _move_singly(self) -> tuple[int, Sequence[Decision]]:
         """The same, each in a transaction of its own: the database rejects one of them."""
@@ -230,7 +243,7 @@ class Clock:
 
 
 def _is_due(saga: Saga, now: datetime) -> bool:
-    return saga.wake_at is not None and saga.wake_at <= now
+    return saga.in_doubt or (saga.wake_at is not None and saga.wake_at <= now)
 
 
 class _Hearing:

@@ -69,6 +69,7 @@ def event_of(reply: Reply, delivery: Delivery) -> state.Reply:
         "cause": codec.identity_of(delivery),
         "actor": _sender(delivery),
         "redelivered": delivery.redelivered,
+        "epoch": reply.epoch,
     }
     error = reply.error or "no reason given"
     match reply.type:

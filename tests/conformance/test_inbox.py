@@ -2,6 +2,7 @@
 
 import asyncio
 from contextlib import AsyncExitStack
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -62,6 +63,14 @@ async def test_an_entry_comes_back_as_it_was_saved(
     entry = Entry(state=state, action_reply=reply, compensation_reply=UNDONE)
     await store(inbox, entry)
     assert await stored(inbox) == entry
+
+
+async def test_a_reply_keeps_its_epoch(inbox: Inbox) -> None:
+    await store(inbox, Entry(state=State.DONE, action_reply=replace(DONE, epoch="1-2-3")))
+    entry = await stored(inbox)
+    assert entry is not None
+    assert entry.action_reply is not None
+    assert entry.action_reply.epoch == "1-2-3"
 
 
 async def test_replies_that_are_not_there_stay_none(inbox: Inbox) -> None:

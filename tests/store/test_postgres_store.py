@@ -233,9 +233,9 @@ async def test_a_connection_lost_before_the_first_statement_is_told_in_no_stack(
 ) -> None:
     begin = postgres._begin
 
-    async def begin_too_late(connection: AsyncConnection) -> datetime:
+    async def begin_too_late(connection: AsyncConnection, epoch: str) -> tuple[datetime, str]:
         await _kill_sessions(empty_database_url)
-        return await begin(connection)
+        return await begin(connection, epoch)
 
     with monkeypatch.context() as patch:
         patch.setattr(postgres, "_begin", begin_too_late)

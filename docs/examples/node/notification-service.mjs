@@ -113,11 +113,11 @@ async function lockedRow(db, { sagaId, stepName }) {
   return (await db.query(select, [sagaId, stepName])).rows[0] ?? lockedRow(db, { sagaId, stepName });
 }
 
-async function store(db, { sagaId, stepName, direction }, state, reply) {
+async function store(db, { sagaId, stepName, direction, epoch }, state, reply) {
   const column = direction === "action" ? "action_reply" : "compensation_reply";
   const update = `UPDATE saga_inbox SET state = $3, ${column} = $4, updated_at = now()
                   WHERE saga_id = $1 AND step_name = $2`;
-  await db.query(update, [sagaId, stepName, state, JSON.stringify(reply)]);
+  await db.query(update, [sagaId, stepName, state, JSON.stringify({ ...reply, epoch })]);
 }
 
 // --- the guard: what a command meets in the table decides what happens ---
@@ -143,6 +143,8 @@ async function execute(pool, command) {
 
 async function guarded(db, command) {
   const row = await lockedRow(db, command);
+  // The database epoch in which this step was first heard of: see "After a restore" in the guides.
+  command.epoch = row?.action_reply?.epoch ?? row?.compensation_reply?.epoch ?? command.epoch;
   if (command.direction === "action") {
     if (["done", "failed"].includes(row?.state)) return row.action_reply;
     if (["compensating", "compensated", "tombstone"].includes(row?.state)) return TOO_LATE;
@@ -228,6 +230,7 @@ function decode({ content, fields, properties }) {
     stepName: body.step_name,
     direction: headers["saga-direction"],
     attempt: headers["saga-attempt"] ?? 1,
+    epoch: headers["saga-database-epoch"],
     commandId: headers["saga-command-id"] ?? `${body.saga_id}|${body.step_name}`,
     data: body,
   };
@@ -269,8 +272,9 @@ function parse(content) {
   return body;
 }
 
-function replyMessage(command, { type, ...said }, headers = {}) {
+function replyMessage(command, { type, epoch = command.epoch, ...said }, headers = {}) {
   const echoed = { "saga-command-id": command.commandId, "saga-attempt": command.attempt };
+  if (epoch) echoed["saga-database-epoch"] = epoch;
   if (typeof headers.traceparent === "string") echoed.traceparent = headers.traceparent;
   return {
     exchange: `${NAMESPACE}.replies`,
