@@ -1,5 +1,6 @@
 """What befalls the database: it crashes, falls silent, refuses, fills up, blocks and crawls."""
 
+from collections.abc import Sequence
 from contextlib import ExitStack
 from urllib.parse import urlsplit, urlunsplit
 
@@ -11,7 +12,7 @@ from tests.chaos.postgres_servers import ChaosPostgres, PostgresPair, SmallDiskP
 from tests.chaos.scenario import Needs, scenario
 from tests.chaos.world import World
 from tests.product import audit
-from tests.product.installation import Installation
+from tests.product.installation import Daemon, Installation
 
 POOR_USER = "few_connections"
 
@@ -60,7 +61,7 @@ def half_open(world: World) -> None:
     with world.under_load():
         world.reach_any_moment()
         world.database_wire.freeze()
-        _all_notice(world, seconds=20)
+        _all_notice(world, world.installation.daemons)
         world.last(10)
         world.database_wire.heal()
         world.last(3)
@@ -76,7 +77,7 @@ def readonly(world: World) -> None:
     with world.under_load():
         world.reach_any_moment()
         world.play("the standby takes over, read-only", world.postgres.take_over)
-        _all_notice(world, seconds=20)
+        _all_notice(world, world.orchestrators)  # who only reads may be content
         world.last(5)
         world.mend("the standby is promoted", world.postgres.promote)
         world.last(3)
@@ -189,11 +190,11 @@ def _as_poor(url: str) -> str:
     return urlunsplit(parts._replace(netloc=f"{POOR_USER}:poor@{place}"))
 
 
-def _all_notice(world: World, *, seconds: float) -> None:
-    """A daemon that cannot reach its database says so."""
-    for daemon in world.installation.daemons:
+def _all_notice(world: World, daemons: Sequence[Daemon]) -> None:
+    """Whoever cannot work with the database says so."""
+    for daemon in daemons:
         fact = f"{daemon.name} is not ready"
-        world.wait_for(lambda each=daemon: not each.is_ready(), fact, seconds=seconds)
+        world.wait_for(lambda each=daemon: not each.is_ready(), fact, seconds=20)
 
 
 def _running(world: World, count: int) -> list[str]:
