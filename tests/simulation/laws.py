@@ -72,13 +72,15 @@ def _whole_or_undone(world: World, saga: Saga) -> Iterator[str]:
 
 
 def _order_of_undoing(world: World, saga: Saga) -> Iterator[str]:
-    """Strict reverse order: a stage is undone when the stages after it are."""
+    """Strict reverse order: a stage is undone when the stages after it are. A person who tries
+    a parked compensation again takes the order upon himself."""
     statuses = {step.name: "pending" for step in saga.steps}
     unknown: set[str] = set()
     for line in history_of(world.sagas_database, saga.saga_id):
         if line.step not in statuses:
             continue
-        if line.after == StepStatus.COMPENSATING != line.before:
+        is_by_hand = (line.note or "").startswith("retried by hand")
+        if line.after == StepStatus.COMPENSATING != line.before and not is_by_hand:
             yield from _undone_too_early(saga, line, statuses, unknown)
         statuses[line.step] = line.after
         if line.after == StepStatus.FAILED and line.note == "timed out":

@@ -12,7 +12,7 @@ from tests.simulation.run import simulate
 
 ROOT = Path(__file__).resolve().parents[2]
 SEEDS = 2000
-CHUNK = 250
+CHUNK = 100
 # Failures that are answered again and again, and messages that come twice, late or never.
 REPETITION = Climate(
     duplicated=0.5, delayed=0.4, unconfirmed=0.3, lost=0.2, crash=0.005, zombie=0.005
