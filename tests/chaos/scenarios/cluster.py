@@ -35,7 +35,7 @@ CLUSTER = Needs(rabbit=BalancedCluster, shares_rabbit=True, still_seconds=120.0)
 
 @scenario(12, "rabbit-rolling-restart", "three nodes are restarted, one by one", needs=CLUSTER)
 def rolling_restart(world: World) -> None:
-    with world.under_load(per_second=3):
+    with world.under_load():
         for number, node in enumerate(world.rabbit.nodes, start=1):
             world.reach_any_moment()
             world.play(f"node {number} stops", node.stop)
@@ -45,7 +45,7 @@ def rolling_restart(world: World) -> None:
 @scenario(13, "quorum-leader-kill", "kill -9 of the leader of the replies, twice", needs=CLUSTER)
 def kill_leader(world: World) -> None:
     world.rabbit.sync_declarations()
-    with world.under_load(per_second=5):
+    with world.under_load():
         for _ in range(2):
             world.reach_any_moment()
             leader = world.rabbit.leader_of(world.place.names.replies)
@@ -57,7 +57,7 @@ def kill_leader(world: World) -> None:
 @scenario(14, "quorum-minority", "kill -9 of two of three nodes, for 10 s", needs=CLUSTER)
 def minority(world: World) -> None:
     world.rabbit.sync_declarations()
-    with world.under_load(per_second=5):
+    with world.under_load():
         world.reach_any_moment()
         for node in world.chance.sample(world.rabbit.nodes, 2):
             world.play(f"kill -9 of {node.node_name}", node.kill)
@@ -67,7 +67,7 @@ def minority(world: World) -> None:
 
 @scenario(15, "rabbit-partition", "two of three nodes in turn are cut off for 10 s", needs=CLUSTER)
 def partition(world: World) -> None:
-    with world.under_load(per_second=3):
+    with world.under_load():
         for node in world.chance.sample(world.rabbit.nodes, 2):
             world.reach_any_moment()
             cut_off(world, node)
