@@ -62,11 +62,11 @@ MESSAGE_FAULTS: Final = (
         law="what_moves_is_sent",
     ),
     Fault(
-        name="what is settled is sent",
+        name="what is sent is not what is kept",
         place="what is owed",
         module="draft",
-        old=("if owed in self.saga.outbound),\n            late"),
-        new=("),\n            late"),
+        old="send=tuple(owed for owed in self._owed",
+        new='send=tuple(replace(owed, error="") for owed in self._owed',
         law="what_is_sent_is_owed",
     ),
     Fault(

@@ -5,6 +5,7 @@ states are the same if they differ only in what no rule looks at (how long, how 
 budget, which id), or in which of several like steps of one parallel stage is in which status.
 """
 
+from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain, combinations, groupby, islice, permutations
@@ -60,7 +61,7 @@ class Walk:
         self._on_exhausted = on_exhausted
         self._rules = rules
         self.shapes = Shapes(plan, symmetric=symmetric, owing=owing)
-        self._ahead: list[Saga] = []
+        self._ahead: deque[Saga] = deque()  # the nearest first
 
     def __iter__(self) -> Iterator[Arrow]:
         for arrow in islice(chain(self._beginnings(), self._onwards()), self._most):
@@ -85,7 +86,7 @@ class Walk:
     def _onwards(self) -> Iterator[Arrow]:
         decide, rules = self._rules.decide, self._rules
         while self._ahead:
-            saga = self._ahead.pop()
+            saga = self._ahead.popleft()
             for before, event in self._happenings(saga):
                 decision = decide(before, event, now=NOON, delay=pause)
                 is_new = decision.saga is not before and self._visit(decision.saga)
