@@ -148,10 +148,23 @@ def _of_end_before(saga: Saga) -> Finding:
 
 def _of_ended(saga: Saga, memory: Memory) -> Iterator[Finding]:
     step = next((step for step in saga.steps if step.name == memory.step), None)
-    if step is not None and saga.state is SagaState.FAILED and memory.stands:
+    if step is None and saga.state is SagaState.FAILED and memory.stands:
+        yield _of_unplanned(saga, memory)
+    elif step is not None and saga.state is SagaState.FAILED and memory.stands:
         yield from _of_standing(saga, step, memory)
     elif step is not None and saga.state is SagaState.COMPLETED:
         yield from _of_missing(saga, memory)
+
+
+def _of_unplanned(saga: Saga, memory: Memory) -> Finding:
+    return Finding(
+        kind=Kind.EFFECT_STANDS,
+        saga_id=saga.saga_id,
+        saga_type=saga.saga_type,
+        step=memory.step,
+        detail="the saga has failed and knows no such step, and its participant has done it",
+        remedy="undo it by hand",
+    )
 
 
 def _of_standing(saga: Saga, step: Step, memory: Memory) -> Iterator[Finding]:

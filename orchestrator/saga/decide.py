@@ -131,7 +131,8 @@ def _on_reply(draft: Draft, reply: Reply) -> Decision:
         return stale(draft, reply)
     step = next((step for step in draft.saga.steps if step.name == reply.step), None)
     if step is None:
-        return fits_nothing(draft, reply.step, reply)
+        # Before its plan, a saga has no steps whose lines of history this one could precede.
+        return fits_nothing(draft, reply.step if draft.saga.steps else None, reply)
     rules = TABLE[step.status][:-1]
     return rules[COLUMNS.index(type(reply))](draft, step, reply)
 

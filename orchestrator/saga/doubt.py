@@ -47,7 +47,8 @@ def judge(draft: Draft, event: LossJudged) -> Decision:
 
 def is_of_lost_past(saga: Saga, reply: Reply) -> bool:
     """It tells of an epoch that the saga knows nothing of, and nothing is settled yet."""
-    if reply.epoch is None or not saga.epochs or reply.epoch in saga.epochs:
+    is_known = reply.epoch is None or not saga.epochs or reply.epoch in saga.epochs
+    if is_known or not saga.steps:  # without steps, it will ask for itself
         return False
     return not saga.state.is_final and (_is_on_way_back(saga) or not is_past_pivot(saga))
 

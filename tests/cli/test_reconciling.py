@@ -180,6 +180,15 @@ def test_a_failed_saga_whose_effects_stand_is_opened_and_compensates_them(
     assert any("standby promoted" in (line["note"] or "") for line in shown["history"])
 
 
+def test_an_effect_that_the_failed_saga_knows_nothing_of_needs_a_person(
+    saga: Saga, database: str, inbox: str
+) -> None:
+    put_saga(database, "order-1", FAILED)
+    remember(inbox, "order-1", {"gift_wrap": entry(State.DONE)})
+    assert kinds(saga, "--inbox", inbox) == [("effect_stands", "order-1", "gift_wrap")]
+    assert saga("reconcile", "--inbox", inbox, "--repair", *REASON).code == 3
+
+
 def test_a_definite_failure_does_not_stand(saga: Saga, database: str, inbox: str) -> None:
     put_saga(database, "order-1", FAILED)
     said_no = Reply(

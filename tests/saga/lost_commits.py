@@ -100,7 +100,7 @@ class World:
         known = self.kept[-1]
         self.saga = known
         if known is not None:
-            is_open = not known.state.is_final
+            is_open = bool(known.steps) and not known.state.is_final
             epochs = (*known.epochs, str(self.epoch))
             self.saga = replace(known, epochs=epochs, in_doubt=is_open and self.doubts)
         self._tell(f"-- the database forgets; it knows {self.saga and self.saga.state}")
@@ -116,8 +116,20 @@ class World:
         """The client repeats its start until the saga is there."""
         asked = requested(saga_id="s", saga_type="T", data={}, input_digest="d", now=self.now)
         asked = replace(asked, epochs=(str(self.epoch),))
+        if self.draw.random() < 0.5:  # through the database: a worker plans it later
+            self.saga = replace(asked, resend_at=self.now)
+            self.kept.append(replace(asked, epochs=()))
+        else:
+            self._begin(asked, cause="m")
+
+    def _begin(self, asked: Saga, *, cause: str | None) -> None:
         begun = begin(
-            asked, self.plan, on_exhausted=asked.on_exhausted, now=self.now, delay=pause, cause="m"
+            asked,
+            self.plan,
+            on_exhausted=asked.on_exhausted,
+            now=self.now,
+            delay=pause,
+            cause=cause,
         )
         self._commit(replace(begun, must_save=True))
         self._send(begun.send)
@@ -149,7 +161,11 @@ class World:
             self.now = max(self.now + MINUTE, self.saga.wake_at)
         elif self.saga is None or not self.saga.in_doubt:
             return
-        self.happens(TimeReached())
+        if self.saga is not None and not self.saga.steps and not self.saga.state.is_final:
+            self._begin(self.saga, cause=None)
+            self.happens(Published(version=self.saga.version))
+        else:
+            self.happens(TimeReached())
 
     # --- participants
 
@@ -255,7 +271,8 @@ def play(world: World, *, losses: int) -> World:
             world.arrives(faults=True)
         elif chance < 0.95:
             world.time_passes()
-        elif world.draw.random() < 0.3:
+        elif world.draw.random() < 0.3 and world.saga is not None and world.saga.steps:
+            # One that is cancelled before it is planned asks nobody: `saga reconcile` sees it.
             world.happens(CancelRequested(reason="called off", actor="anna"))
     _become_quiet(world)
     return world
@@ -292,13 +309,13 @@ def problems_of(world: World) -> list[str]:
     saga = world.saga
     assert saga is not None
     found = ["stuck"] if "STUCK" in world.letters else []
-    for each in saga.steps:
+    for each in world.plan:
         book = world.books.get(each.name, Book())
         if saga.state is SagaState.COMPLETED and not book.stands:
             found.append(f"completed, and {each.name} is missing")
-        if saga.state is SagaState.FAILED and book.stands and each.plan.compensation:
+        if saga.state is SagaState.FAILED and book.stands and each.compensation:
             found.append(f"failed, and {each.name} stands")
-        if saga.state is SagaState.FAILED and book.stands and each.plan.pivot:
+        if saga.state is SagaState.FAILED and book.stands and each.pivot:
             found.append(f"failed, and its pivot {each.name} stands")
         if book.times_done > 1:
             found.append(f"{each.name} was done {book.times_done} times")
