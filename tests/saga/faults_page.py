@@ -25,10 +25,11 @@ or about a step that nobody asked for), every deadline and pause in every order,
 operator's retry and resolve, redeliveries, confirmations, and commands that come back because no
 queue takes them. After each event all the laws below are checked.
 
-`make walk` does this for every plan of up to three steps in every manner, and of four steps in the
-plainest; `make test` for every plan of up to two steps and the common ones of three. Stages in
-parallel, a pivot at each place, steps with and without compensation, and all retry policies are
-among them.
+`make walk` does this for every plan of up to three steps in every manner (one attempt or two, on
+the way there and back; a timeout compensates or resends; a halt halts or goes on), and of four
+steps in the plainest. `make test` does it for every plan of up to two steps and the common ones of
+three.
+Stages in parallel, a pivot at each place, and steps with and without compensation are among them.
 
 Then the rules are broken on purpose, in a copy, one place of the source at a time, and the walk has
 to find each fault by the law that is about it. `make mutations` does it and reports.

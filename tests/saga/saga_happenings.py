@@ -23,7 +23,6 @@ from orchestrator.saga.state import (
 
 DATA: Final = {"order_id": "42"}
 RESULT: Final = {"hold": "h-1"}
-HEAVY: Final = {"hold": "h" * 200}  # more than a saga's data may grow by, where a walk says so
 RESERVED: Final = {"saga_id": "forged"}
 CAUSE: Final = "m"  # of whatever is owed because of a message
 

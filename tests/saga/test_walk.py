@@ -19,7 +19,6 @@ SLOW = (
     (1, "stubborn", True),
     (1, "twice", True),
     (2, "once", True),
-    (2, "resend", False),
     (2, "stubborn", False),
     (2, "twice", False),
     (2, "dogged", False),
@@ -79,10 +78,9 @@ def test_the_walk_gets_about() -> None:
 
 def test_it_does_not_matter_which_of_like_steps_is_which() -> None:
     """The walk that leaves out what is alike has seen the like of every saga."""
-    for planned in (plan(["a", "b"]), plan(["a", "b"], "c")):
-        short = Walk(planned, OnExhausted.HALT, owing=False)
-        whole = Walk(planned, OnExhausted.HALT, owing=False, symmetric=False)
-        for walk in (short, whole):
-            deque(walk, maxlen=0)
-        assert len({whole.shapes.in_order(state) for state in whole.seen}) == short.states
-        assert whole.states > 1.5 * short.states
+    short = Walk(plan(["a", "b"]), OnExhausted.HALT)
+    whole = Walk(plan(["a", "b"]), OnExhausted.HALT, symmetric=False)
+    for walk in (short, whole):
+        deque(walk, maxlen=0)
+    assert len({whole.shapes.in_order(state) for state in whole.seen}) == short.states
+    assert whole.states > 1.5 * short.states
