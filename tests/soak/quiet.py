@@ -2,9 +2,10 @@
 
 import time
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass
+from functools import partial
 
 import psycopg
 
@@ -47,28 +48,38 @@ def messages(site: Site) -> Mapping[str, int]:
     return {name: int(count) for name, count in rows}
 
 
-def settle(site: Site, stream: Stream, streaming: "Future[None]") -> float:
-    """Heal, and wait for everything; how many seconds it took from the healing on."""
+def settle(site: Site, stream: Stream, streaming: "Future[None]") -> tuple[float, list[str]]:
+    """Heal, and wait: how many seconds until the last saga had ended, and what did not come."""
     healed_at = time.monotonic()
     site.heal()
+    problems = [*_missing(lambda: _until_done(stream, streaming))]
+    seconds = time.monotonic() - healed_at
+    facts = {
+        "every dead letter is closed, or somebody was called for it": lambda: (
+            not _count(site.place, _UNSETTLED)
+        ),
+        "no message is left in any queue": lambda: not any(messages(site).values()),
+    }
+    for fact, is_so in facts.items():
+        problems += _missing(partial(wait_for, is_so, fact, seconds=SETTLE_SECONDS))
+    problems += _missing(site.installation.wait_ready)
+    return seconds, problems
+
+
+def _until_done(stream: Stream, streaming: "Future[None]") -> None:
     way = Way(stream)
     while not streaming.done():
         way.go_on()
         time.sleep(0.1)
     streaming.result()
-    seconds = time.monotonic() - healed_at
-    wait_for(
-        lambda: _count(site.place, _UNSETTLED) == 0,
-        "every dead letter is closed, or somebody was called for it",
-        seconds=SETTLE_SECONDS,
-    )
-    wait_for(
-        lambda: not any(messages(site).values()),
-        "no message is left in any queue",
-        seconds=SETTLE_SECONDS,
-    )
-    site.installation.wait_ready()
-    return seconds
+
+
+def _missing(wait: Callable[[], None]) -> Iterator[str]:
+    """The fact that was waited for in vain, if it was."""
+    try:
+        wait()
+    except AssertionError as error:
+        yield str(error)
 
 
 def _listed(site: Site, *question: str) -> list[str]:

@@ -17,6 +17,7 @@ def failures(soak: Soak) -> Iterator[str]:
     """Nothing, if everything is as it must be."""
     for finding in soak.verdict.findings:
         yield f"{finding.question}: {finding.count}, for example {'; '.join(finding.examples[:3])}"
+    yield from soak.problems
     if soak.after != soak.before:
         yield f"connected otherwise than at the beginning: {soak.before} then {soak.after}"
     if is_judged(soak):
@@ -40,7 +41,7 @@ def counts(soak: Soak) -> Mapping[str, int]:
         "lost": _number(verdict.lost),
         "doubled": _number(verdict.doubled),
         "stuck": _number(verdict.stuck),
-        "problems": _number(verdict.problems),
+        "problems": _number(verdict.problems) + len(soak.problems),
     }
 
 

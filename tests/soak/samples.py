@@ -92,7 +92,10 @@ class Sampler:
 
     def _run(self, stopping: threading.Event) -> None:
         while not stopping.is_set():
-            self.take()
+            try:
+                self.take()
+            except Exception as error:  # in the midst of faults; others will do
+                print(f"no sample: {error!r}", flush=True)
             stopping.wait(EVERY)
 
     def take(self, *, is_full: bool = False) -> Sample:

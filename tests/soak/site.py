@@ -69,7 +69,9 @@ class Site:
             server.start()
         for wire in (self.broker_wire, self.database_wire):
             wire.heal()
-        self.installation.start()
+        for daemon in self.installation.daemons:
+            if not daemon.is_running:
+                daemon.start()
 
 
 @contextmanager
