@@ -78,7 +78,7 @@ class PrivateRabbit(PrivateServer):
         version = rabbit_version(self.url)
         return f"{version} of its own on port {self._port}, from {self._programs}"
 
-    def rabbitmqctl(self, *arguments: str, seconds: float = 60) -> str:
+    def rabbitmqctl(self, *arguments: str, seconds: float = 150) -> str:
         """What `rabbitmqctl ARGUMENTS` prints. Raises ServerFailed when it fails."""
         self._start_mapper()
         command = [str(self._programs / "rabbitmqctl"), "--quiet", *arguments]
