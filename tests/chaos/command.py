@@ -3,6 +3,8 @@
 import argparse
 import logging
 import random
+import signal
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -17,6 +19,7 @@ SAGAS = 60
 def main(arguments: Sequence[str]) -> int:
     """0 if nothing was lost, doubled or stuck, and nothing else was wrong."""
     logging.getLogger("aiormq").setLevel(logging.CRITICAL)  # customers try again by themselves
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # and take the servers down
     asked = _parser().parse_args(arguments)
     if asked.list:
         _print_list()
