@@ -3,7 +3,7 @@
 import asyncio
 import struct
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -11,6 +11,7 @@ from typing import Final
 
 from aio_pika.exceptions import CONNECTION_EXCEPTIONS, PublishError
 from aiormq.channel import Channel
+from aiormq.exceptions import ChannelNotFoundEntity
 from pamqp.commands import Basic
 
 from messaging.errors import Unavailable
@@ -45,16 +46,24 @@ class RabbitPublisher:
     """Publishes over one channel for each exchange.
 
     RabbitMQ closes the channel of whoever publishes to a missing or forbidden exchange, and
-    messages to other exchanges must not suffer for it.
+    messages to other exchanges must not suffer for it. `on_missing` hears when an exchange or
+    a binding seems to be missing.
     """
 
     def __init__(
-        self, supervisor: Supervisor, *, app_id: str, user_id: str | None, deadline: float
+        self,
+        supervisor: Supervisor,
+        *,
+        app_id: str,
+        user_id: str | None,
+        deadline: float,
+        on_missing: Callable[[], None],
     ) -> None:
         self._supervisor = supervisor
         self._app_id = app_id
         self._user_id = user_id
         self._deadline = deadline
+        self._on_missing = on_missing
         self._session: Session | None = None
         self._channels: dict[str, Channel] = {}
         self._opening = asyncio.Lock()
@@ -112,7 +121,11 @@ class RabbitPublisher:
                 wait=False,
             )
         except PublishError:
+            self._on_missing()
             return Receipt.UNROUTABLE
+        except ChannelNotFoundEntity:
+            self._on_missing()
+            return Receipt.UNKNOWN
         except CONNECTION_EXCEPTIONS:
             return Receipt.UNKNOWN
         except _UNENCODABLE:

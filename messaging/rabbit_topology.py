@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -26,6 +26,7 @@ from messaging.rabbit_url import parse_address
 from messaging.topology import Exchange, Queue, Topology, TopologyMode, declared_arguments
 
 CHECK_AGAIN_SECONDS: Final = 30.0
+REST_SECONDS: Final = 5.0  # between two looks, however much seems to be missing
 
 _Call = Callable[[Channel], Awaitable[Any]]
 
@@ -116,8 +117,14 @@ class TopologyGuard:
         self._mode = mode
         self._report = report
         self._lock = asyncio.Lock()  # two connections must not declare one queue at once
+        self._suspicion = asyncio.Event()
+
+    def suspect(self) -> None:
+        """Something seems to be missing: whoever tends the topology looks again soon."""
+        self._suspicion.set()
 
     async def ensure(self, session: Session) -> None:
+        self._suspicion.clear()
         async with self._lock:
             before, self.problem = self.problem, await self._attempt(session)
         if self.problem:
@@ -126,10 +133,14 @@ class TopologyGuard:
             self._report(True, "the topology on the broker is as it should be again")
 
     async def tend(self, session: Session) -> None:
-        """While the session lives, look again as long as something is wrong."""
-        while await session.ended(CHECK_AGAIN_SECONDS) is None:
-            if self.problem:
+        """While the session lives, look again when something is wrong, or seems to be."""
+        while not session.has_ended:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(CHECK_AGAIN_SECONDS):
+                    await self._suspicion.wait()
+            if self.problem or self._suspicion.is_set():
                 await self.ensure(session)
+            await session.ended(REST_SECONDS)
 
     async def _attempt(self, session: Session) -> SagaError | None:
         try:

@@ -49,6 +49,7 @@ class RabbitBroker:
             app_id=app_id,
             user_id=self._address.user_id,
             deadline=publish_deadline,
+            on_missing=self._guard.suspect,
         )
         self._consumers: list[RabbitConsumer] = []
         self._tasks: list[asyncio.Task[None]] = []

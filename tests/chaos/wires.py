@@ -58,11 +58,11 @@ class Wire:
         """Of those that `cut_after` has ordered."""
         return self._proxy.cuts_left
 
-    def lead_to(self, url: str) -> None:
-        """From now on new connections go there. No fault in itself."""
-        parts = urlsplit(url)
-        self._proxy.target = (str(parts.hostname), int(parts.port or 0))
-        self._faults.told(f"{self._name}: leads to port {parts.port}")
+    def lead_to(self, *urls: str) -> None:
+        """New connections go to the first of these that accepts them. No fault in itself."""
+        places = [urlsplit(url) for url in urls]
+        self._proxy.targets = [(str(each.hostname), int(each.port or 0)) for each in places]
+        self._faults.told(f"{self._name}: leads to {', '.join(str(each.port) for each in places)}")
 
     def cut(self) -> None:
         """Reset every connection; new ones pass."""

@@ -15,7 +15,7 @@ class FaultProxy:
         self.latency = 0.0  # seconds, in each direction
         self.bytes_per_second: float | None = None  # in each direction of each connection
         self.accepted = 0  # connections so far
-        self.target = (host, port)
+        self.targets = [(host, port)]  # the first that accepts a connection gets it
         self._server: asyncio.Server | None = None
         self._to_server, self._to_client = asyncio.Event(), asyncio.Event()
         self.thaw()
@@ -98,7 +98,7 @@ class FaultProxy:
             writer.transport.abort()
 
     async def _connect(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        upstream_reader, upstream = await asyncio.open_connection(*self.target)
+        upstream_reader, upstream = await self._open()
         self._writers.add(upstream)
         pumps = [
             asyncio.create_task(self._pump(reader, upstream, self._to_server)),
@@ -112,6 +112,12 @@ class FaultProxy:
             await asyncio.gather(*pumps, return_exceptions=True)
             self._writers.discard(upstream)
             upstream.transport.abort()
+
+    async def _open(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        for host, port in self.targets[:-1]:
+            with suppress(OSError):
+                return await asyncio.open_connection(host, port)
+        return await asyncio.open_connection(*self.targets[-1])
 
     async def _pump(
         self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, open_way: asyncio.Event

@@ -172,6 +172,29 @@ async def test_a_deleted_queue_is_declared_and_consumed_anew(rabbit_world: Rabbi
     assert bodies(await receive(consumer, 1)) == [b"new"]
 
 
+async def test_a_deleted_exchange_is_declared_when_somebody_publishes_to_it(
+    rabbit_world: RabbitWorld,
+) -> None:
+    broker = await ready_broker(rabbit_world)
+    consumer = await ready_consumer(broker, _queue(rabbit_world))
+    async with _operator(rabbit_world) as channel:
+        await channel.exchange_delete(rabbit_world.names.commands)
+    await _publish_until_confirmed(broker, rabbit_world, b"to nowhere at first")
+    assert bodies(await receive(consumer, 1)) == [b"to nowhere at first"]
+
+
+async def test_a_missing_binding_is_declared_when_somebody_needs_it(
+    rabbit_world: RabbitWorld,
+) -> None:
+    broker = await ready_broker(rabbit_world)
+    consumer = await ready_consumer(broker, _queue(rabbit_world))
+    async with _operator(rabbit_world) as channel:
+        queue = await channel.get_queue(_queue(rabbit_world), ensure=False)
+        await queue.unbind(rabbit_world.names.commands, "TestService.*")
+    await _publish_until_confirmed(broker, rabbit_world, b"unroutable at first")
+    assert bodies(await receive(consumer, 1)) == [b"unroutable at first"]
+
+
 async def test_a_queue_that_drifts_later_stops_neither_publishing_nor_consuming(
     rabbit_world: RabbitWorld,
 ) -> None:
@@ -278,3 +301,9 @@ async def _drift(world: RabbitWorld) -> None:
         queue = await channel.declare_queue(_queue(world), durable=True, arguments=arguments)
         await queue.bind(world.names.commands, "TestService.*")
     await world.proxy.accept()
+
+
+async def _publish_until_confirmed(broker: RabbitBroker, world: RabbitWorld, body: bytes) -> None:
+    async with asyncio.timeout(SECONDS):
+        while await broker.publish([command(world.names, body)]) != [CONFIRMED]:
+            await asyncio.sleep(0.05)

@@ -41,8 +41,9 @@ class PrivateRabbit(PrivateServer):
         *,
         plugins: Sequence[str] = (),
         settings: Mapping[str, str] | None = None,
+        beside: "PrivateRabbit | None" = None,
     ) -> None:
-        """`settings` are further lines of rabbitmq.conf."""
+        """`settings` are further lines of rabbitmq.conf; `beside` is a node that it may join."""
         found = programs or rabbit_programs()
         if not found:
             raise ServerFailed("no RabbitMQ programs here; `apt-get install rabbitmq-server`")
@@ -51,8 +52,18 @@ class PrivateRabbit(PrivateServer):
         self._port, distribution, self._mapper_port, self.management_port = free_ports(4)
         self._password = secrets.token_urlsafe(12)
         self._mapper: ServerProcess | None = None
+        if beside:
+            self._share(beside)
         self._env = _environment(self.directory, self._port, distribution, self._mapper_port)
         self._configure(plugins, settings or {})
+
+    @property
+    def port(self) -> int:
+        return self._port
+
+    @property
+    def node_name(self) -> str:
+        return self._env["RABBITMQ_NODENAME"]
 
     @property
     def url(self) -> str:
@@ -92,10 +103,25 @@ class PrivateRabbit(PrivateServer):
         """
         self.rabbitmqctl("eval", "[dets:sync(Table) || Table <- dets:all()].")
 
+    def join(self, other: "PrivateRabbit") -> None:
+        """Give up what is stored here and become a node of the other's cluster."""
+        self.rabbitmqctl("stop_app")
+        self.rabbitmqctl("reset")
+        self.rabbitmqctl("join_cluster", other.node_name)
+        self.rabbitmqctl("start_app")
+
     def close(self) -> None:
         super().close()
         if self._mapper:
             self._mapper.kill()
+
+    def _share(self, other: "PrivateRabbit") -> None:
+        """What the nodes of a cluster have in common: port mapper, cookie, users."""
+        self._mapper_port, self._mapper = other._mapper_port, other._mapper
+        self._password = other._password
+        cookie = self.directory / ".erlang.cookie"
+        shutil.copyfile(other.directory / ".erlang.cookie", cookie)
+        cookie.chmod(0o400)
 
     def _configure(self, plugins: Sequence[str], further: Mapping[str, str]) -> None:
         (self.directory / "enabled_plugins").write_text(f"[{','.join(plugins)}].\n")
