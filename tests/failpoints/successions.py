@@ -2,7 +2,7 @@
 
 import signal
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from chassis.failpoints import TEST_BUILD, VARIABLE, Failpoint
 from tests.product.installation import Daemon
@@ -15,7 +15,6 @@ class Succession:
     daemon: Daemon
     points: list[Failpoint]
     passage: int = 1
-    died_at: list[Failpoint] = field(default_factory=list)
 
     @property
     def is_over(self) -> bool:
@@ -24,14 +23,14 @@ class Succession:
     def begin(self) -> None:
         self.daemon.start(**self._settings())
 
-    def go_on(self) -> None:
+    def go_on(self) -> bool:
         """If it has died, see that it was where it had to, and start it for the next point."""
         if self.daemon.is_running:
-            return
+            return False
         point = self.points.pop(0)
         self._must_have_died_at(point)
-        self.died_at.append(point)
         self.begin()
+        return True
 
     def _settings(self) -> dict[str, str]:
         if not self.points:
