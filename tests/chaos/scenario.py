@@ -30,6 +30,7 @@ class Needs:
     orders: Orders = mixed_orders
     settings: Mapping[str, str] = field(default_factory=dict)
     rabbit: Callable[[], Any] | None = None
+    shares_rabbit: bool = False  # scenarios in a row with the same `rabbit` use one server
     postgres: Callable[[], Any] | None = None
     build: Callable[[Installation], None] | None = None
     letters: frozenset[str] = frozenset()

@@ -20,6 +20,7 @@ from tests.product.installation import Daemon, Installation, Place, installed, w
 from tests.product.listeners import listen
 from tests.product.places import drop_database, new_place, remove_topology
 
+MANY = 100_000  # more orders than any scenario asks for
 NONSENSE = ("nonsense-0", "nonsense-1", "nonsense-2")  # messages that only a person can judge
 
 
@@ -30,7 +31,7 @@ class World:
     scenario: Scenario
     chance: Random
     folder: Path
-    sagas: int
+    sagas: int  # at least
     rabbit: Any  # PrivateRabbit, or what Needs.rabbit has made
     postgres: Any  # PrivatePostgres, or what Needs.postgres has made
     place: Place
@@ -57,7 +58,7 @@ class World:
         return self.installation.daemon("dlq-worker")
 
     def under_load(
-        self, *, at_once: int | None = None, per_second: float = 8.0
+        self, *, at_once: int | None = None, per_second: float = 3.0
     ) -> AbstractContextManager[None]:
         """Sagas are started all the time, as long as this lasts: a fifth of all at once first."""
         first = self.sagas // 5 if at_once is None else at_once
@@ -109,7 +110,7 @@ def world_of(
     """A world whose daemons are ready, and which is taken down afterwards."""
     needs, chance, faults = scenario.needs, Random(f"{scenario.name} {seed}"), FaultLog()
     with ExitStack() as stack:
-        rabbit = stack.enter_context(needs.rabbit()) if needs.rabbit else pool.rabbit()
+        rabbit = pool.rabbit_for(needs, stack)
         postgres = stack.enter_context(needs.postgres()) if needs.postgres else pool.postgres()
         place = new_place(rabbit.url, postgres.url)
         stack.callback(_remove, place, postgres.url)
@@ -120,7 +121,6 @@ def world_of(
         wired = _wired(place, broker, database)
         installation = stack.enter_context(installed(wired, folder))
         (needs.build or _usual(needs))(installation)
-        orders = list(needs.orders(sagas, chance))
         world = World(
             scenario=scenario,
             chance=chance,
@@ -133,7 +133,7 @@ def world_of(
             broker_wire=broker,
             database_wire=database,
             faults=faults,
-            load=Load(place, orders),
+            load=Load(place, needs.orders(MANY, chance)),
         )
         installation.start()
         asyncio.run(listen(place))

@@ -24,7 +24,7 @@ NAMES = [str(page.relative_to(ROOT)) for page in WRITTEN]
 PYTHON = re.compile(r"^```python\n(.*?)^```", re.DOTALL | re.MULTILINE)
 LINK = re.compile(r"\]\(([^)#\s]+\.md)")
 # Variables that no program of ours reads: the tests' own, and one of the systemd units.
-OTHER_VARIABLES = re.compile(r"SAGA_(TEST_\w+|PRODUCT_\w+|MODULES)")
+OTHER_VARIABLES = re.compile(r"SAGA_(TEST_\w+|PRODUCT_\w+|CHAOS_\w+|MODULES)")
 METRIC = re.compile(r"\bsaga_\w+_(?:total|seconds|count|open|size|up|info)\b")
 
 every_page = pytest.mark.parametrize("page", WRITTEN, ids=NAMES)

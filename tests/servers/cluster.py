@@ -1,6 +1,7 @@
 """Three RabbitMQ nodes in one cluster, each of which may be stopped, killed and cut off."""
 
 import re
+from concurrent.futures import ThreadPoolExecutor
 from types import TracebackType
 from typing import Self
 
@@ -9,7 +10,6 @@ from servers.private import ServerFailed
 from servers.rabbit import PrivateRabbit
 
 NODES = 3
-_MEMBERS = 'lists:join(" ", [atom_to_list(N) || N <- rabbit_mnesia:cluster_nodes(running)])'
 
 
 class RabbitCluster:
@@ -27,10 +27,10 @@ class RabbitCluster:
         return [node.url for node in self.nodes]
 
     def start(self) -> None:
-        """All nodes that do not run; returns when the cluster is whole."""
-        for node in self.nodes:
-            node.start()
-        if not wait_until(self._is_whole, seconds=90):
+        """All nodes that do not run, at once, for they wait for each other. Whole on return."""
+        with ThreadPoolExecutor() as pool:
+            list(pool.map(lambda node: node.start(seconds=150), self.nodes))
+        if not wait_until(self._is_whole, seconds=150):
             raise ServerFailed("the nodes of the cluster did not find each other")
 
     def resume(self) -> None:
@@ -38,8 +38,8 @@ class RabbitCluster:
             node.resume()
 
     def living(self) -> PrivateRabbit:
-        """A node to be asked."""
-        return next(node for node in self.nodes if node.is_running())
+        """A node that serves clients."""
+        return next(node for node in self.nodes if node.is_running() and is_listening(node.port))
 
     def rabbitmqctl(self, *arguments: str) -> str:
         return self.living().rabbitmqctl(*arguments)
@@ -56,15 +56,21 @@ class RabbitCluster:
         return leader
 
     def isolate(self, node: PrivateRabbit) -> None:
-        """The node and the others lose sight of each other: neither accepts the other's cookie."""
-        for other in self._others(node):
-            _forget(node, other)
-            _forget(other, node)
+        """The node and the others lose sight of each other: it does not know their cookie.
+
+        All in one go: who loses one node that another still sees pauses as well.
+        """
+        names = ", ".join(f"'{other.node_name}'" for other in self._others(node))
+        node.rabbitmqctl(
+            "eval",
+            f"[erlang:set_cookie(Node, unknown) || Node <- [{names}]],"
+            f"[erlang:disconnect_node(Node) || Node <- [{names}]].",
+        )
 
     def rejoin(self, node: PrivateRabbit) -> None:
         for other in self._others(node):
-            _remember(node, other)
-            _remember(other, node)
+            remember = f"erlang:set_cookie('{other.node_name}', erlang:get_cookie())."
+            node.rabbitmqctl("eval", remember)
 
     def close(self) -> None:
         for node in reversed(self.nodes):
@@ -103,20 +109,11 @@ class RabbitCluster:
         return [other for other in self.nodes if other is not node and other.is_running()]
 
     def _is_whole(self) -> bool:
-        return all(is_listening(node.port) and self._sees_all(node) for node in self.nodes)
-
-    def _sees_all(self, node: PrivateRabbit) -> bool:
+        """All serve clients, and the first sees the others. A paused node does not listen."""
+        if not all(is_listening(node.port) for node in self.nodes):
+            return False
         try:
-            said = node.rabbitmqctl("eval", f"{_MEMBERS}.")
+            seen = self.nodes[0].rabbitmqctl("eval", "[node() | nodes()].")
         except ServerFailed:
             return False
-        return all(other.node_name in said for other in self.nodes)
-
-
-def _forget(node: PrivateRabbit, other: PrivateRabbit) -> None:
-    name = f"'{other.node_name}'"
-    node.rabbitmqctl("eval", f"erlang:set_cookie({name}, nobody), erlang:disconnect_node({name}).")
-
-
-def _remember(node: PrivateRabbit, other: PrivateRabbit) -> None:
-    node.rabbitmqctl("eval", f"erlang:set_cookie('{other.node_name}', erlang:get_cookie()).")
+        return all(node.node_name in seen for node in self.nodes)

@@ -81,15 +81,20 @@ class PrivateRabbit(PrivateServer):
     def rabbitmqctl(self, *arguments: str, seconds: float = 60) -> str:
         """What `rabbitmqctl ARGUMENTS` prints. Raises ServerFailed when it fails."""
         self._start_mapper()
-        done = subprocess.run(
-            [str(self._programs / "rabbitmqctl"), "--quiet", *arguments],
-            capture_output=True,
-            text=True,
-            check=False,
-            env=self._env,
-            cwd=self.directory,
-            timeout=seconds,
-        )
+        command = [str(self._programs / "rabbitmqctl"), "--quiet", *arguments]
+        try:
+            done = subprocess.run(
+                command,
+                capture_output=True,
+                text=True,
+                check=False,
+                env=self._env,
+                cwd=self.directory,
+                timeout=seconds,
+            )
+        except subprocess.TimeoutExpired as error:
+            problem = f"rabbitmqctl {arguments[0]} took more than {seconds:g} s"
+            raise ServerFailed(problem) from error
         if done.returncode:
             said = (done.stderr or done.stdout).strip()
             raise ServerFailed(f"rabbitmqctl {arguments[0]} exited {done.returncode}: {said}")

@@ -26,7 +26,7 @@ def stop_application(world: World) -> None:
 @scenario(11, "rabbit-sigkill", "kill -9 of the broker, twice", short=True)
 def kill_broker(world: World) -> None:
     world.rabbit.sync_declarations()
-    with world.under_load(per_second=6):
+    with world.under_load():
         for _ in range(2):
             world.reach_any_moment()
             world.play("kill -9 of the broker", world.rabbit.kill)
@@ -36,14 +36,14 @@ def kill_broker(world: World) -> None:
 
 @scenario(21, "memory-alarm", "the memory alarm blocks publishers for 20 s")
 def memory_alarm(world: World) -> None:
-    with world.under_load(per_second=4), alarm(world, "set_vm_memory_high_watermark", "0.0001"):
+    with world.under_load(), alarm(world, "set_vm_memory_high_watermark", "0.0001"):
         world.last(20)
     world.rabbit.rabbitmqctl("set_vm_memory_high_watermark", "0.4")
 
 
 @scenario(22, "disk-alarm", "the disk alarm blocks publishers for 20 s")
 def disk_alarm(world: World) -> None:
-    with world.under_load(per_second=4), alarm(world, "set_disk_free_limit", "999GB"):
+    with world.under_load(), alarm(world, "set_disk_free_limit", "999GB"):
         world.last(20)
     world.rabbit.rabbitmqctl("set_disk_free_limit", "50MB")
 
@@ -59,7 +59,7 @@ def alarm(world: World, setting: str, limit: str) -> Iterator[None]:
 
 @scenario(23, "consumer-timeout", "the broker's consumer timeout strikes while work stands still")
 def consumer_timeout(world: World) -> None:
-    with hasty_broker(world), world.under_load(per_second=5):
+    with hasty_broker(world), world.under_load():
         world.broker_wire.cut()  # a channel reads the timeout when it opens
         world.installation.wait_ready()
         connected = world.broker_wire.accepted
@@ -91,7 +91,7 @@ def set_all(world: World, settings: str) -> None:
 @scenario(24, "queue-deleted", "queues in use are deleted, with all that is in them", needs=BRISK)
 def queues_deleted(world: World) -> None:
     names = world.place.names
-    with world.under_load(per_second=6):
+    with world.under_load():
         for queue in (names.replies, names.commands_for("PaymentService"), names.replies):
             world.reach_any_moment()
             world.play(f"{queue} is deleted", lambda queue=queue: delete_queue(world.place, queue))
@@ -102,7 +102,7 @@ def queues_deleted(world: World) -> None:
 @scenario(25, "queue-args-drift", "a queue is made anew with other arguments", needs=BRISK)
 def drift(world: World) -> None:
     names = world.place.names
-    with world.under_load(per_second=6):
+    with world.under_load():
         world.reach_any_moment()
         for queue in (names.replies, names.commands_for("ShippingService")):
             world.play(f"{queue} drifts", lambda queue=queue: drifted_queue(world.place, queue))
@@ -116,7 +116,7 @@ def drift(world: World) -> None:
 def binding_missing(world: World) -> None:
     names = world.place.names
     queue, key = names.commands_for("PaymentService"), "PaymentService.*"
-    with world.under_load(per_second=6):
+    with world.under_load():
         world.reach_any_moment()
         world.play(f"{queue} is unbound", lambda: unbind(world.place, queue, names.commands, key))
         world.last(8)
@@ -132,7 +132,7 @@ def binding_missing(world: World) -> None:
 def credentials(world: World) -> None:
     user, password = "test", str(urlsplit(world.rabbit.url).password)
     control = world.rabbit.rabbitmqctl
-    with world.under_load(per_second=4):
+    with world.under_load():
         world.reach_any_moment()
         world.play("another password", lambda: control("change_password", user, "another"))
         control("close_all_connections", "rotated")

@@ -17,7 +17,7 @@ def reset_all(world: World) -> None:
 
 @scenario(17, "half-open", f"for {OUTAGE:g} s no byte passes, and nothing is closed")
 def half_open(world: World) -> None:
-    with world.under_load(per_second=3):
+    with world.under_load():
         world.reach_any_moment()
         connected = world.broker_wire.accepted
         world.broker_wire.freeze()
@@ -28,7 +28,7 @@ def half_open(world: World) -> None:
 
 @scenario(18, "slow-link", "200 ms there and back and 1 Mbit/s, for 20 s")
 def slow_link(world: World) -> None:
-    with world.under_load(per_second=4):
+    with world.under_load():
         world.broker_wire.slow_down(latency=0.1, bytes_per_second=MEGABIT)
         connected = world.broker_wire.accepted
         world.last(20)
@@ -37,7 +37,7 @@ def slow_link(world: World) -> None:
 
 @scenario(19, "one-way-loss", f"for {OUTAGE:g} s nothing comes from the broker; all reaches it")
 def one_way(world: World) -> None:
-    with world.under_load(per_second=3):
+    with world.under_load():
         world.reach_any_moment()
         connected = world.broker_wire.accepted
         world.broker_wire.freeze(to_server=False)
@@ -48,7 +48,7 @@ def one_way(world: World) -> None:
 
 @scenario(20, "accept-and-silent", "for 25 s connections are accepted, and nobody speaks")
 def accept_and_silent(world: World) -> None:
-    with world.under_load(per_second=4):
+    with world.under_load():
         world.reach_any_moment()
         world.broker_wire.freeze()
         world.broker_wire.cut()
