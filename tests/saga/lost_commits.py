@@ -11,6 +11,7 @@ from typing import Any
 
 from saga_stories import MINUTE, NOON, pause, plan, step
 
+from messaging import contract
 from messaging.contract import Direction as Way
 from orchestrator.saga import decide as core
 from orchestrator.saga.flow import is_forward_exhausted
@@ -254,7 +255,8 @@ class World:
         return self.saga is not None and self.saga.state.is_final and not self.under_way
 
 
-NO_REPLY: Any = object()  # a stored reply; what it says, the entry's state says as well
+# A stored reply; what it says, the entry's state says as well.
+NO_REPLY = contract.Reply(type=contract.ReplyType.STEP_COMPLETED, saga_id="saga", step_name="step")
 
 
 def play(world: World, *, losses: int) -> World:
