@@ -31,7 +31,7 @@ class Quiet:
         world.heal()
         healed = time.monotonic()
         world.load.join()
-        world.installation.wait_ready()
+        world.wait_ready()
         self.wait_until_ended()
         recovered = time.monotonic() - healed
         world.load.begin(max(world.sagas - len(world.load.asked), 5))  # and life goes on

@@ -20,6 +20,7 @@ from tests.product.installation import Daemon, Installation, Place, installed, w
 from tests.product.listeners import listen
 from tests.product.places import create_database, drop_database, new_place, remove_topology
 
+READY_SECONDS = 150.0
 MANY = 100_000  # more orders than any scenario asks for
 NONSENSE = ("nonsense-0", "nonsense-1", "nonsense-2")  # messages that only a person can judge
 
@@ -86,6 +87,12 @@ class World:
 
     def wait_for(self, is_so: Callable[[], bool], fact: str, *, seconds: float = 60.0) -> None:
         wait_for(is_so, fact, seconds=seconds)
+
+    def wait_ready(self) -> None:
+        """Every daemon, by itself: who was refused waits up to a minute before it tries again."""
+        for daemon in self.installation.daemons:
+            assert daemon.is_running, f"{daemon.name} has ended with exit code {daemon.exit_code}"
+            wait_for(daemon.is_ready, f"{daemon.name} is ready", seconds=READY_SECONDS)
 
     def kill(self, daemon: Daemon) -> None:
         """SIGKILL, and started again at once."""

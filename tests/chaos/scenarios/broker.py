@@ -61,7 +61,7 @@ def alarm(world: World, setting: str, limit: str) -> Iterator[None]:
 def consumer_timeout(world: World) -> None:
     with hasty_broker(world), world.under_load():
         world.broker_wire.cut()  # a channel reads the timeout when it opens
-        world.installation.wait_ready()
+        world.wait_ready()
         connected = world.broker_wire.accepted
         world.reach_any_moment()
         world.database_wire.freeze()  # what was delivered is held, and cannot be settled
@@ -96,7 +96,7 @@ def queues_deleted(world: World) -> None:
             world.reach_any_moment()
             world.play(f"{queue} is deleted", lambda queue=queue: delete_queue(world.place, queue))
             world.last(3)
-        world.installation.wait_ready()
+        world.wait_ready()
 
 
 @scenario(25, "queue-args-drift", "a queue is made anew with other arguments", needs=BRISK)
@@ -138,7 +138,7 @@ def credentials(world: World) -> None:
         control("close_all_connections", "rotated")
         world.last(6)
         world.mend("the old password", lambda: control("change_password", user, password))
-        world.installation.wait_ready()
+        world.wait_ready()
         world.reach_any_moment()
         world.play("no permissions", lambda: control("clear_permissions", user))
         control("close_all_connections", "revoked")

@@ -78,4 +78,4 @@ def rotation(world: World) -> None:
         ready = [each.name for each in world.installation.daemons if each.is_ready()]
         assert ready == [], f"{ready} took a certificate that has run out"
         world.mend("a new authority", lambda: world.rabbit.rotate(valid=LONG))
-        world.installation.wait_ready()
+        world.wait_ready()
