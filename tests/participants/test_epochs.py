@@ -53,9 +53,10 @@ def test_commands_and_replies_carry_the_epoch_in_a_header() -> None:
 
 
 def test_without_an_epoch_there_is_no_such_header() -> None:
-    assert "saga-database-epoch" not in codec.encode_command(
-        NAMES, replace(COMMAND, epoch=None)
-    ).headers
+    assert (
+        "saga-database-epoch"
+        not in codec.encode_command(NAMES, replace(COMMAND, epoch=None)).headers
+    )
     assert "saga-database-epoch" not in codec.encode_reply(NAMES, reply(None)).headers
 
 
