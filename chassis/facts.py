@@ -3,6 +3,9 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
+from typing import Final
+
+IN_DOUBT: Final = "in doubt"  # the note of a saga's move, as the core writes it
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

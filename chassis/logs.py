@@ -15,7 +15,7 @@ from chassis.tracing import current_trace_id
 # At their lower levels these write messages and SQL parameters, which may be personal data.
 _TALKATIVE: Final = ("sqlalchemy", "alembic", "asyncio", "urllib3")
 # A lost connection is a page of tracebacks to these, and one line to us: ConnectionChanged.
-_SILENT: Final = ("aiormq", "aio_pika")
+_SILENT: Final = ("aiormq", "aio_pika", "sqlalchemy.pool")
 _MULTILINE: Final = frozenset({"exception", "stack"})
 
 log_fact: Final = FactLog()

@@ -105,6 +105,12 @@ METRICS: Final = (
         labels=("kind",),
     ),
     MetricSpec(
+        name="saga_in_doubt_total",
+        kind=Kind.COUNTER,
+        help="Sagas that the database may be behind of, after a restore or a failover.",
+        labels=("saga_type",),
+    ),
+    MetricSpec(
         name="saga_batch_size",
         kind=Kind.HISTOGRAM,
         help="Sagas decided in one transaction.",

@@ -15,6 +15,7 @@ from prometheus_client import (
 )
 
 from chassis.facts import (
+    IN_DOUBT,
     BatchCommitted,
     BatchPublished,
     CommandHandled,
@@ -76,7 +77,7 @@ class Metrics:
     def expect(self, saga_types: Iterable[str]) -> None:
         """Begin the saga counters of these types at zero, or `rate()` misses each first one."""
         for saga_type in saga_types:
-            for name in ("saga_started_total", *_BY_SAGA_STATE.values()):
+            for name in ("saga_started_total", "saga_in_doubt_total", *_BY_SAGA_STATE.values()):
                 self._counters[name].labels(*self._bounded(name, (saga_type,)))
 
     def follow(self, gauge: str, read: Callable[[], float]) -> None:
@@ -124,6 +125,8 @@ class Metrics:
             counter = _BY_SAGA_STATE.get(move.after)
             if counter is not None and move.before != move.after:
                 self._count(counter, saga_type)
+            if move.note == IN_DOUBT:
+                self._count("saga_in_doubt_total", saga_type)
         elif move.duration is not None:
             labels = (saga_type, move.step, move.direction or "action")
             self._time("saga_step_duration_seconds", move.duration, *labels)

@@ -10,10 +10,12 @@ from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource
 
 from messaging.errors import ConfigurationError
+from messaging.texts import escaped
 
 PREFIX: Final = "SAGA_"
 SECRETS_DIR: Final = "SAGA_SECRETS_DIR"
 MAX_BYTES: Final = 64 * 1024
+_MAX_SHOWN: Final = 255
 _DOCKER: Final = Path("/run/secrets")
 
 Variables = Mapping[str, str | None]  # names in lower case, as pydantic-settings keeps them
@@ -66,9 +68,11 @@ def read_secret(path: Path) -> str:
         content = _read_regular(path)
         text = content.decode()
     except OSError as error:
-        raise ConfigurationError(f"cannot read {path}: {error.strerror}") from error
+        raise ConfigurationError(f"cannot read {_named(path)}: {error.strerror}") from error
     except UnicodeDecodeError as error:
-        raise ConfigurationError(f"{path} is not UTF-8 text") from error
+        raise ConfigurationError(f"{_named(path)} is not UTF-8 text") from error
+    except ValueError as error:  # a name that no file can have
+        raise ConfigurationError(f"cannot read {_named(path)}: {error}") from error
     return text.removesuffix("\r\n" if text.endswith("\r\n") else "\n")
 
 
@@ -78,10 +82,10 @@ def _read_regular(path: Path) -> bytes:
     descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     with os.fdopen(descriptor, "rb") as file:
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-            raise ConfigurationError(f"{path} is not a regular file")
+            raise ConfigurationError(f"{_named(path)} is not a regular file")
         content = file.read(MAX_BYTES + 1)
     if len(content) > MAX_BYTES:
-        raise ConfigurationError(f"{path} is larger than {MAX_BYTES // 1024} KiB")
+        raise ConfigurationError(f"{_named(path)} is larger than {MAX_BYTES // 1024} KiB")
     return content
 
 
@@ -100,6 +104,11 @@ def _is_there(path: Path) -> bool:
         path.stat()
     except FileNotFoundError:
         return False
-    except OSError:
+    except (OSError, ValueError):
         return True  # let reading it say what is wrong
     return True
+
+
+def _named(path: Path) -> str:
+    """Its name on one line, cut where it is longer than names are."""
+    return escaped(str(path), _MAX_SHOWN)

@@ -28,7 +28,8 @@ def checked_amqp_url(url: str) -> str:
     if parts.scheme not in {"amqp", "amqps"}:
         raise ValueError("must begin with amqp://, amqps:// or memory://")
     _check_host(parts)
-    query = {key.lower(): values[-1] for key, values in parse_qs(parts.query).items()}
+    given = parse_qs(parts.query, keep_blank_values=True)
+    query = {key.lower(): values[-1] for key, values in given.items()}
     _check_heartbeat(query.get("heartbeat"))
     if query.get("auth", "").lower() != "external" and not (parts.username and parts.password):
         # The client library would quietly log in as guest.
@@ -82,5 +83,5 @@ def _check_host(parts: SplitResult) -> None:
 
 def _check_heartbeat(text: str | None) -> None:
     """The client library takes anything but an integer for 0: a dead peer would go unnoticed."""
-    if text is not None and not (text.isascii() and text.isdigit() and 5 <= int(text) <= 60):
-        raise ValueError(f"has heartbeat={text}; write whole seconds from 5 to 60")
+    if text is not None and not (re.fullmatch(r"[0-9]{1,2}", text) and 5 <= int(text) <= 60):
+        raise ValueError(f"has heartbeat={text[:20]}; write whole seconds from 5 to 60")

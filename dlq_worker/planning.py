@@ -116,7 +116,8 @@ def _recovery(stored: StoredLetter, policy: ReplayPolicy, now: datetime) -> Plan
         return LookAgain(due, Status.REPLAYING)
     if is_left:
         return Replay()
-    tried = f"{stored.replays} replays" if stored.replays else "its retries"
+    times = "1 replay" if stored.replays == 1 else f"{stored.replays} replays"
+    tried = times if stored.replays else "its retries"
     return Alert(f"the compensation still fails after {tried}", Severity.CRITICAL)
 
 

@@ -14,6 +14,7 @@ from messaging.contract import (
     participant_of,
 )
 from messaging.port import Outgoing
+from messaging.reading import MAX_ATTEMPT
 from messaging.topology import Names
 from orchestrator.saga.state import Saga
 
@@ -23,6 +24,7 @@ _KEPT_HEADERS: Final = (
     "saga-direction",
     "saga-command-id",
     "saga-attempt",
+    "saga-database-epoch",
     "traceparent",
 )
 
@@ -37,12 +39,13 @@ def replay_of(names: Names, stored: StoredLetter, saga: Saga) -> Outgoing | None
     destination = step.plan.compensation if step else None
     if step is None or destination is None or not letter.is_whole:
         return None
+    attempt = (letter.attempt or step.compensation_attempts) + stored.replays + 1
     headers: dict[str, str | int] = {
         **_kept(letter),
         "saga-type": saga.saga_type,
         "saga-direction": Direction.COMPENSATION.value,
         "saga-command-id": command_id_for(saga.saga_id, step.name, Direction.COMPENSATION),
-        "saga-attempt": (letter.attempt or step.compensation_attempts) + stored.replays + 1,
+        "saga-attempt": min(attempt, MAX_ATTEMPT),
     }
     return Outgoing(
         exchange=names.commands,

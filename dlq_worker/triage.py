@@ -215,15 +215,15 @@ def _command(letter: DeadLetter, saga: Saga | None) -> Verdict:
 
 
 def _answer(letter: DeadLetter, saga: Saga, step: Step, direction: Direction) -> Reply:
+    """Under the id that the command must have had: what stands in its header may be anything."""
     is_action = direction is Direction.ACTION
-    command_id = letter.headers.get("saga-command-id")
     return Reply(
         type=ReplyType.STEP_FAILED if is_action else ReplyType.COMPENSATION_FAILED,
         saga_id=saga.saga_id,
         step_name=step.name,
         error=f"{letter.participant} could not take the command: {letter.error or letter.reason}",
         effect=Effect.UNKNOWN if is_action else Effect.NONE,
-        command_id=command_id if isinstance(command_id, str) else None,
+        command_id=command_id_for(saga.saga_id, step.name, direction),
         attempt=letter.attempt,
     )
 

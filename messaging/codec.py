@@ -8,6 +8,7 @@ from typing import Any, Final
 from messaging import limits, reading, rejection
 from messaging.contract import (
     DESTINATION,
+    EPOCH_HEADER,
     MAX_BODY_BYTES,
     MAX_DATA_BYTES,
     MAX_ERROR_BYTES,
@@ -53,6 +54,7 @@ def decode_command(delivery: Delivery) -> Command:
         data={key: value for key, value in body.items() if key not in RESERVED_KEYS},
         original_result=_original_result(body, direction),
         traceparent=reading.traceparent_of(delivery),
+        epoch=reading.header_text(delivery, EPOCH_HEADER),
     )
 
 
@@ -67,6 +69,7 @@ def decode_reply(delivery: Delivery) -> Reply:
         command_id=reading.header_text(delivery, "saga-command-id"),
         attempt=reading.header_attempt(delivery),
         traceparent=reading.traceparent_of(delivery),
+        epoch=reading.header_text(delivery, EPOCH_HEADER),
         **_outcome(kind, body, len(delivery.body)),
     )
 
@@ -98,6 +101,7 @@ def encode_command(names: Names, command: Command) -> Outgoing:
         body=dump(command_body(command)),
         traceparent=command.traceparent,
         command_id=command.command_id,
+        epoch=command.epoch,
     )
 
 
@@ -124,33 +128,36 @@ def command_message(  # noqa: PLR0913  # one for each field of CONTRACT §2, all
     body: bytes,
     traceparent: str | None,
     command_id: str | None = None,
+    epoch: str | None = None,
 ) -> Outgoing:
     """A command around a body that is there already, exactly as it was stored."""
-    headers: dict[str, str | int] = {
+    headers: dict[str, str | int | None] = {
         "saga-type": saga_type,
         "saga-direction": str(direction),
         "saga-command-id": command_id or command_id_for(saga_id, step_name, direction),
         "saga-attempt": attempt,
+        "saga-deadline": deadline.astimezone(UTC).isoformat() if deadline else None,
+        EPOCH_HEADER: epoch,
+        "traceparent": traceparent,
     }
-    if deadline is not None:
-        headers["saga-deadline"] = deadline.astimezone(UTC).isoformat()
     return Outgoing(
         exchange=names.commands,
         routing_key=destination,
         type=destination,
         body=body,
         correlation_id=saga_id,
-        headers=headers | _trace(traceparent),
+        headers=_known(headers),
     )
 
 
 def encode_reply(names: Names, reply: Reply) -> Outgoing:
     """ProtocolError if the result breaks a rule: the orchestrator would reject it."""
-    headers: dict[str, str | int] = {}
-    if reply.command_id is not None:
-        headers["saga-command-id"] = reply.command_id
-    if reply.attempt is not None:
-        headers["saga-attempt"] = reply.attempt
+    headers = {
+        "saga-command-id": reply.command_id,
+        "saga-attempt": reply.attempt,
+        EPOCH_HEADER: reply.epoch,
+        "traceparent": reply.traceparent,
+    }
     body = {"saga_id": reply.saga_id, "step_name": reply.step_name, **_said(reply)}
     return Outgoing(
         exchange=names.replies,
@@ -158,7 +165,7 @@ def encode_reply(names: Names, reply: Reply) -> Outgoing:
         type=reply.type,
         body=dump(body),
         correlation_id=reply.saga_id,
-        headers=headers | _trace(reply.traceparent),
+        headers=_known(headers),
     )
 
 
@@ -172,7 +179,8 @@ def encode_start(names: Names, request: StartRequest) -> Outgoing:
     if len(content) > MAX_BODY_BYTES:
         detail = f"the start has {len(content)} bytes; at most {MAX_BODY_BYTES} pass the broker"
         raise ProtocolError("too_large", detail)
-    return _to_starts(names, StartType.START, content, request.saga_id, _trace(request.traceparent))
+    headers = _known({"traceparent": request.traceparent})
+    return _to_starts(names, StartType.START, content, request.saga_id, headers)
 
 
 def encode_cancel(names: Names, request: CancelRequest) -> Outgoing:
@@ -242,8 +250,8 @@ def _to_starts(
     )
 
 
-def _trace(traceparent: str | None) -> dict[str, str | int]:
-    return {} if traceparent is None else {"traceparent": traceparent}
+def _known(headers: Mapping[str, str | int | None]) -> dict[str, str | int]:
+    return {name: value for name, value in headers.items() if value is not None}
 
 
 def _destination_of(delivery: Delivery) -> str:
@@ -264,27 +272,12 @@ def _outcome(kind: ReplyType, body: Mapping[str, Any], size: int) -> dict[str, A
     """The fields of a reply that only its type has."""
     match kind:
         case ReplyType.STEP_COMPLETED | ReplyType.COMPENSATION_COMPLETED:
-            return {"result": _result(body, size)}
+            return {"result": reading.result_of(body, size)}
         case ReplyType.STEP_FAILED:
             effect = reading.choice_of(body, "effect", Effect)
-            return {**_failure(body), "effect": effect or Effect.NONE}
+            return {**reading.failure_of(body), "effect": effect or Effect.NONE}
         case ReplyType.COMPENSATION_FAILED:
-            return _failure(body)
-
-
-def _result(body: Mapping[str, Any], size: int) -> dict[str, Any] | None:
-    result = reading.object_of(body, "result")
-    if result is not None:
-        limits.check_parsed_result(result, size)
-    return result
-
-
-def _failure(body: Mapping[str, Any]) -> dict[str, Any]:
-    error = reading.text_of(body, "error")
-    return {
-        "error": None if error is None else within(error, MAX_ERROR_BYTES),
-        "retryable": reading.flag_of(body, "retryable"),
-    }
+            return reading.failure_of(body)
 
 
 def _start(delivery: Delivery, body: Mapping[str, Any]) -> StartRequest:

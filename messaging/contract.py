@@ -18,6 +18,8 @@ MAX_DATA_BYTES: Final = 1024 * 1024
 MAX_ERROR_BYTES: Final = 4 * 1024
 MAX_DEPTH: Final = 32
 
+EPOCH_HEADER: Final = "saga-database-epoch"
+
 # Fixed for ever: command ids must not change between releases.
 _COMMAND_NAMESPACE: Final = uuid.UUID("5a9ac0de-0000-5000-8000-c0de5a9a0001")
 
@@ -61,6 +63,7 @@ class Command:
     data: Mapping[str, Any]  # without the reserved keys
     original_result: Mapping[str, Any] | None = None  # compensations only; None if not known
     traceparent: str | None = None
+    epoch: str | None = None  # of the orchestrator's database; opaque
 
     @property
     def participant(self) -> str:
@@ -86,6 +89,8 @@ class Reply:
     command_id: str | None = None
     attempt: int | None = None  # None: the answer to the current attempt
     traceparent: str | None = None
+    # Of the command by which the participant first heard of the step; None: not said.
+    epoch: str | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

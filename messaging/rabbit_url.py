@@ -1,5 +1,6 @@
 """The broker's URL, parsed once, checked, and never printed with its password."""
 
+import re
 import ssl
 from dataclasses import dataclass, field
 from typing import Any, Final, NoReturn
@@ -132,8 +133,8 @@ def _options(url: str, parts: SplitResult) -> dict[str, str]:
 
 
 def _heartbeat(url: str, text: str) -> int:
-    if not text.isascii() or not text.isdecimal() or not 1 <= int(text) <= 60:
-        _reject(url, f"heartbeat={text} is not a whole number of seconds from 1 to 60")
+    if not re.fullmatch(r"[0-9]{1,2}", text) or not 1 <= int(text) <= 60:
+        _reject(url, f"heartbeat={text[:20]} is not a whole number of seconds from 1 to 60")
     return int(text)
 
 

@@ -6,10 +6,12 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any, Final, TypeVar
 
-from messaging.contract import MAX_BODY_BYTES, SAGA_ID
+from messaging import limits
+from messaging.contract import MAX_BODY_BYTES, MAX_ERROR_BYTES, SAGA_ID
 from messaging.errors import ProtocolError
 from messaging.port import Delivery
 from messaging.strict_json import parse_object
+from messaging.texts import within
 
 MAX_NAME: Final = 200
 MAX_ATTEMPT: Final = 1_000_000
@@ -99,6 +101,22 @@ def choice_of(body: Mapping[str, Any], key: str, choices: type[Kind]) -> Kind | 
         known = " or ".join(choices)
         detail = f"{key} is {_shown(value)}; it is {known}"
         raise ProtocolError("bad_field", detail) from None
+
+
+def result_of(body: Mapping[str, Any], size: int) -> dict[str, Any] | None:
+    """The result of a body of `size` bytes, within its limits."""
+    result = object_of(body, "result")
+    if result is not None:
+        limits.check_parsed_result(result, size)
+    return result
+
+
+def failure_of(body: Mapping[str, Any]) -> dict[str, Any]:
+    error = text_of(body, "error")
+    return {
+        "error": None if error is None else within(error, MAX_ERROR_BYTES),
+        "retryable": flag_of(body, "retryable"),
+    }
 
 
 def header_text(delivery: Delivery, name: str, *, limit: int = MAX_NAME) -> str | None:

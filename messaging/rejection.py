@@ -18,6 +18,7 @@ _KEPT_HEADERS: Final = (
     "saga-direction",
     "saga-command-id",
     "saga-attempt",
+    "saga-database-epoch",
     "saga-deadline",
     "saga-destination",
     "saga-first-message-id",

@@ -21,6 +21,7 @@ from orchestrator.definition_checks import (
     checked_policy,
     checked_timeout,
     checked_timeouts,
+    shown,
 )
 from orchestrator.mentions import texts_in
 from orchestrator.saga.plan import ONCE, OnTimeout, PlannedStep, RetryPolicy
@@ -152,7 +153,7 @@ def _staged(saga_type: str, stages: object) -> "list[tuple[int, SagaStep]]":
     """Each step with the number of its stage; empty stages do not count."""
     if not isinstance(stages, list | tuple):
         raise DefinitionError(
-            f"{saga_type}.define_steps returned {stages!r}; return a list of SagaSteps"
+            f"{saga_type}.define_steps returned {shown(stages)}; return a list of SagaSteps"
         )
     filled = [stage for stage in stages if not _is_list(stage) or stage]
     if not filled:
@@ -162,7 +163,7 @@ def _staged(saga_type: str, stages: object) -> "list[tuple[int, SagaStep]]":
         for step in stage if _is_list(stage) else [stage]:
             if not isinstance(step, SagaStep):
                 raise DefinitionError(
-                    f"{saga_type}.define_steps returned {step!r}; "
+                    f"{saga_type}.define_steps returned {shown(step)}; "
                     "every step is a SagaStep, or a list of them for a parallel stage"
                 )
             found.append((number, step))

@@ -14,17 +14,27 @@ from orchestrator.saga.plan import OnExhausted, OnTimeout, PlannedStep, RetryPol
 MAX_TIMEOUT: Final = timedelta(days=3650)
 MAX_NAME: Final = 100
 MAX_ATTEMPTS: Final = 1000
+_MAX_SHOWN: Final = 120
+
+
+def shown(value: object) -> str:
+    """What an author wrote, on one line and not without end. Never raises."""
+    try:
+        text = repr(value)
+    except Exception:  # an integer of thousands of digits, or the author's own __repr__
+        return f"a {type(value).__name__}"
+    return text if len(text) <= _MAX_SHOWN else f"{text[:_MAX_SHOWN]}…"
 
 
 def check_saga_type(where: str, value: object) -> None:
     """It becomes part of routing keys, which have 255 bytes."""
     if not isinstance(value, str) or not 1 <= len(value) <= MAX_NAME:
         raise DefinitionError(
-            f"{where}.saga_type is {value!r}; give it a name of 1 to {MAX_NAME} characters"
+            f"{where}.saga_type is {shown(value)}; give it a name of 1 to {MAX_NAME} characters"
         )
     if not (value.isascii() and value.isidentifier()):
         raise DefinitionError(
-            f"{where}.saga_type is {value!r}; use letters, digits and underscores, "
+            f"{where}.saga_type is {shown(value)}; use letters, digits and underscores, "
             "not beginning with a digit"
         )
 
@@ -32,17 +42,17 @@ def check_saga_type(where: str, value: object) -> None:
 def check_on_exhausted(where: str, value: object) -> None:
     if not isinstance(value, str) or value not in set(OnExhausted):
         raise DefinitionError(
-            f'{where}.on_compensation_exhausted is {value!r}; use "halt" or "continue"'
+            f'{where}.on_compensation_exhausted is {shown(value)}; use "halt" or "continue"'
         )
 
 
 def checked_timeouts(where: str, value: object) -> Mapping[str, timedelta]:
     if not isinstance(value, Mapping):
         raise DefinitionError(
-            f"{where}.STEP_TIMEOUTS is {value!r}; use a dict of timedeltas by step name"
+            f"{where}.STEP_TIMEOUTS is {shown(value)}; use a dict of timedeltas by step name"
         )
     for step, timeout in value.items():
-        checked_timeout(f"{where}.STEP_TIMEOUTS[{step!r}]", timeout)
+        checked_timeout(f"{where}.STEP_TIMEOUTS[{shown(step)}]", timeout)
     return value
 
 
@@ -50,11 +60,11 @@ def check_step_name(where: str, value: object) -> None:
     """It stands in messages, headers, the database and on screens."""
     if not isinstance(value, str) or not 1 <= len(value) <= MAX_NAME:
         raise DefinitionError(
-            f"{where} has a step named {_shown(value)}; use 1 to {MAX_NAME} characters"
+            f"{where} has a step named {shown(value)}; use 1 to {MAX_NAME} characters"
         )
     if not value.isprintable() or value != value.strip():
         raise DefinitionError(
-            f"{where} has a step named {value!r}; use printable characters, "
+            f"{where} has a step named {shown(value)}; use printable characters, "
             "and no space at either end"
         )
 
@@ -62,7 +72,7 @@ def check_step_name(where: str, value: object) -> None:
 def checked_destination(where: str, field: str, value: object) -> str:
     if not isinstance(value, str) or not DESTINATION.fullmatch(value):
         raise DefinitionError(
-            f"{where}: {field} is {value!r}; write it as Participant.Command, "
+            f"{where}: {field} is {shown(value)}; write it as Participant.Command, "
             "for example InventoryService.ReserveItems"
         )
     return value
@@ -75,7 +85,7 @@ def checked_compensation(where: str, value: object) -> str | None:
 def checked_timeout(where: str, value: object) -> timedelta:
     if not isinstance(value, timedelta) or not timedelta(0) < value <= MAX_TIMEOUT:
         raise DefinitionError(
-            f"{where}: timeout is {value!r}; use a timedelta above zero, "
+            f"{where}: timeout is {shown(value)}; use a timedelta above zero, "
             f"at most {MAX_TIMEOUT.days} days"
         )
     return value
@@ -83,7 +93,9 @@ def checked_timeout(where: str, value: object) -> timedelta:
 
 def checked_on_timeout(where: str, value: object) -> OnTimeout:
     if not isinstance(value, str) or value not in set(OnTimeout):
-        raise DefinitionError(f'{where}: on_timeout is {value!r}; use "compensate" or "resend"')
+        raise DefinitionError(
+            f'{where}: on_timeout is {shown(value)}; use "compensate" or "resend"'
+        )
     return OnTimeout(value)
 
 
@@ -91,10 +103,10 @@ def checked_payload(where: str, value: object) -> tuple[str, ...] | None:
     if value is None:
         return None
     if isinstance(value, str) or not isinstance(value, Iterable):
-        raise DefinitionError(f"{where}: payload is {value!r}; list the keys as strings")
+        raise DefinitionError(f"{where}: payload is {shown(value)}; list the keys as strings")
     keys: tuple[Any, ...] = tuple(value)
     if not all(isinstance(key, str) for key in keys):
-        raise DefinitionError(f"{where}: payload is {value!r}; list the keys as strings")
+        raise DefinitionError(f"{where}: payload is {shown(value)}; list the keys as strings")
     reserved = ", ".join(sorted(RESERVED_KEYS & set(keys)))
     if reserved:
         raise DefinitionError(
@@ -105,19 +117,21 @@ def checked_payload(where: str, value: object) -> tuple[str, ...] | None:
 
 def check_pivot_flag(where: str, value: object) -> None:
     if not isinstance(value, bool):
-        raise DefinitionError(f"{where}: pivot is {value!r}; use True or False")
+        raise DefinitionError(f"{where}: pivot is {shown(value)}; use True or False")
 
 
 def checked_policy(where: str, field: str, value: object) -> RetryPolicy | None:
     if value is None:
         return None
     if not isinstance(value, RetryPolicy):
-        raise DefinitionError(f"{where}: {field} is {value!r}; use RetryPolicy(…)")
+        raise DefinitionError(f"{where}: {field} is {shown(value)}; use RetryPolicy(…)")
     _check_number(f"{where}: {field}.max_attempts", value.max_attempts, int, MAX_ATTEMPTS)
     _check_number(f"{where}: {field}.multiplier", value.multiplier, int | float, 100)
     _check_pauses(f"{where}: {field}", value.initial, value.maximum)
     if not isinstance(value.jitter, bool):
-        raise DefinitionError(f"{where}: {field}.jitter is {value.jitter!r}; use True or False")
+        raise DefinitionError(
+            f"{where}: {field}.jitter is {shown(value.jitter)}; use True or False"
+        )
     return value
 
 
@@ -152,22 +166,17 @@ def _check_around_pivot(saga_type: str, pivot: PlannedStep, plan: tuple[PlannedS
 
 def _check_number(what: str, value: object, kind: Any, most: int) -> None:
     if isinstance(value, bool) or not isinstance(value, kind) or not 1 <= value <= most:
-        raise DefinitionError(f"{what} is {value!r}; use 1 to {most}")
+        raise DefinitionError(f"{what} is {shown(value)}; use 1 to {most}")
 
 
 def _check_pauses(where: str, initial: object, maximum: object) -> None:
     for name, value in (("initial", initial), ("maximum", maximum)):
         if not isinstance(value, timedelta) or not timedelta(0) < value <= MAX_TIMEOUT:
             raise DefinitionError(
-                f"{where}.{name} is {value!r}; use a timedelta above zero, "
+                f"{where}.{name} is {shown(value)}; use a timedelta above zero, "
                 f"at most {MAX_TIMEOUT.days} days"
             )
     if isinstance(initial, timedelta) and isinstance(maximum, timedelta) and initial > maximum:
         raise DefinitionError(
             f"{where}.initial is {initial}, more than its maximum of {maximum}; make it shorter"
         )
-
-
-def _shown(value: object) -> str:
-    text = repr(value)
-    return text if len(text) <= MAX_NAME else f"{text[:MAX_NAME]}…"

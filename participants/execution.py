@@ -28,6 +28,7 @@ from participants.guard import (
     entry_after,
     final_reply_to,
     reply_to,
+    since,
     verdict_on,
 )
 from participants.inbox import Claim, Inbox
@@ -117,13 +118,21 @@ class Executor:
         """Store what must be remembered of a failure, unless somebody was faster."""
         failed = definite(failure, command.direction, is_contained=is_contained)
         reply = final_reply_to(command, failed)
-        after = entry_after(command.direction, None, failed, reply, is_contained=is_contained)
+        after = entry_after(
+            command.direction,
+            None,
+            failed,
+            reply,
+            attempt=command.attempt,
+            is_contained=is_contained,
+        )
         if after is None or (isinstance(failure, Broken) and is_contained):
             return Answer(outcome="failed", reply=reply)
         async with self._inbox.claim(command.saga_id, command.step_name) as claim:
-            verdict = verdict_on(command.direction, claim.entry)
+            verdict = verdict_on(command.direction, claim.entry, attempt=command.attempt)
             if not isinstance(verdict, Execute):
-                return await _answer_without_handler(command, claim, verdict)
+                known = since(claim.entry, command)
+                return await _answer_without_handler(known, claim, verdict)
             await claim.save(after)
             await reach(Failpoint.GUARD_BEFORE_COMMIT)
         await reach(Failpoint.GUARD_AFTER_COMMIT)
@@ -138,7 +147,8 @@ def _is_worth_a_try(error: BaseException) -> bool:
 async def _outcome_behind_guard(
     command: Command, handler: Handler, claim: Claim
 ) -> Answer | Failure:
-    verdict = verdict_on(command.direction, claim.entry)
+    verdict = verdict_on(command.direction, claim.entry, attempt=command.attempt)
+    command = since(claim.entry, command)
     if not isinstance(verdict, Execute):
         return await _answer_without_handler(command, claim, verdict)
     outcome = await _call(command, handler, claim)

@@ -16,7 +16,7 @@ TOO_LATE: Final = "refused: this action came after its compensation; nothing was
 
 class State(StrEnum):
     DONE = "done"
-    FAILED = "failed"  # a definite failure without effect, answered the same way for ever
+    FAILED = "failed"  # without effect; a definite failure is answered the same way for ever
     UNKNOWN = "unknown"  # an attempt began or ended, and its effect outside is not known
     LATER = "later"  # the action has run; its answer is awaited
     COMPENSATING = "compensating"  # the compensation has run; its answer is awaited
@@ -65,31 +65,37 @@ Success = Completed | AlreadyUndone | Later
 Failure = Failed | Unsendable | Broken
 
 
-def verdict_on(direction: Direction, entry: Entry | None) -> Verdict:
+def verdict_on(direction: Direction, entry: Entry | None, *, attempt: int = 1) -> Verdict:
     """What to do with a command, by what the inbox knows."""
     match direction:
         case Direction.ACTION:
-            return _verdict_on_action(entry)
+            return _verdict_on_action(entry, attempt)
         case Direction.COMPENSATION:
             return _verdict_on_compensation(entry)
         case _:
             assert_never(direction)
 
 
-def _verdict_on_action(entry: Entry | None) -> Verdict:
+def _verdict_on_action(entry: Entry | None, attempt: int) -> Verdict:
     if entry is None:
         return Execute()
     match entry.state:
         case State.DONE | State.FAILED | State.UNKNOWN:
             # Unknown without a reply: an earlier attempt was cut off. Its command id tells the
             # outside world that this is the same request.
-            return Repeat(entry.action_reply) if entry.action_reply else Execute()
+            reply = entry.action_reply
+            return Repeat(reply) if reply and _holds_for(reply, attempt) else Execute()
         case State.LATER:
             return Wait()
         case State.COMPENSATING | State.COMPENSATED | State.TOMBSTONE:
             return Refuse()
         case _:
             assert_never(entry.state)
+
+
+def _holds_for(reply: Reply, attempt: int) -> bool:
+    """A failure that may be tried again answers its own attempt and those before it."""
+    return reply.attempt is None or attempt <= reply.attempt
 
 
 def _verdict_on_compensation(entry: Entry | None) -> Verdict:
@@ -114,15 +120,18 @@ def entry_after(
     outcome: Success | Failed,
     reply: Reply | None,
     *,
+    attempt: int | None = None,
     is_contained: bool = True,
 ) -> Entry | None:
     """What the inbox knows afterwards; None if it stays as it was.
 
+    A failure that may be tried again is kept for its `attempt`, if that is known: the saga may
+    have given up when a copy of the command comes, and must not be surprised by a success.
     `is_contained`: all effects lie in the inbox's transaction. Where they do not, an earlier
     attempt may have left one before it was cut off, so that a compensation always looks.
     """
     if direction is Direction.ACTION:
-        after = _entry_after_action(outcome, reply)
+        after = _entry_after_action(outcome, reply, attempt)
         if after and after.state is State.FAILED and not is_contained:
             return replace(after, state=State.UNKNOWN)
         return after
@@ -138,14 +147,18 @@ def entry_after(
             assert_never(outcome)
 
 
-def _entry_after_action(outcome: Success | Failed, reply: Reply | None) -> Entry | None:
+def _entry_after_action(
+    outcome: Success | Failed, reply: Reply | None, attempt: int | None
+) -> Entry | None:
     match outcome:
         case Completed() | AlreadyUndone():
             return Entry(state=State.DONE, action_reply=reply)
         case Later():
             return Entry(state=State.LATER)
         case Failed(retryable=True, effect=Effect.NONE):
-            return None
+            if reply is None or attempt is None:
+                return None
+            return Entry(state=State.FAILED, action_reply=replace(reply, attempt=attempt))
         case Failed(retryable=True):
             return Entry(state=State.UNKNOWN)
         case Failed(effect=Effect.UNKNOWN):
@@ -198,8 +211,20 @@ def final_reply_to(command: Command, outcome: Completed | AlreadyUndone | Failed
     return replace(_reply(command, kind), result={} if result is None and is_action else result)
 
 
+def since(entry: Entry | None, command: Command) -> Command:
+    """The command, as of the database's epoch in which the step was first heard of.
+
+    By that the orchestrator knows a saga that has had a life which its database has lost.
+    """
+    replies = (entry.action_reply, entry.compensation_reply) if entry else ()
+    known = next((reply.epoch for reply in replies if reply and reply.epoch), None)
+    return replace(command, epoch=known) if known else command
+
+
 def _reply(command: Command, kind: ReplyType) -> Reply:
-    return Reply(type=kind, saga_id=command.saga_id, step_name=command.step_name)
+    return Reply(
+        type=kind, saga_id=command.saga_id, step_name=command.step_name, epoch=command.epoch
+    )
 
 
 def addressed(reply: Reply, command: Command, traceparent: str | None) -> Reply:

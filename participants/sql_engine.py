@@ -10,6 +10,7 @@ from sqlalchemy.exc import ArgumentError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlalchemy.pool import ConnectionPoolEntry
 
+from chassis.patience import ImpatientConnection
 from chassis.urls import checked_database_url, masked
 from messaging.errors import ConfigurationError
 
@@ -31,6 +32,12 @@ _POOL_WAIT: Final = 30.0
 _PRAGMAS: Final = ("busy_timeout=10000", "journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON")
 
 
+class PatientConnection(ImpatientConnection):
+    """A handler's statement may take its time, and a claim wait for one of a frozen process."""
+
+    patience = 360.0
+
+
 def engine_for(url: str, connections: int) -> AsyncEngine:
     """An engine with at most so many connections. Raises ConfigurationError for a bad URL."""
     try:
@@ -45,7 +52,12 @@ def engine_for(url: str, connections: int) -> AsyncEngine:
     _, given = checked.get_dialect()().create_connect_args(checked)
     return create_async_engine(
         "postgresql+psycopg://",
-        connect_args={**_POSTGRES, **given, "options": _options(given)},
+        connect_args={
+            **_POSTGRES,
+            **given,
+            "options": _options(given),
+            "async_creator_fn": PatientConnection.connect,
+        },
         hide_parameters=True,
         isolation_level="READ COMMITTED",
         max_overflow=0,

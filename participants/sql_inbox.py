@@ -264,7 +264,7 @@ def _entry(row: Row[Any]) -> Entry:
 
 
 def _stored(reply: Reply | None) -> dict[str, Any] | None:
-    """What of a reply is kept; what belongs to one attempt is not."""
+    """What of a reply is kept; what belongs to one command is not."""
     if reply is None:
         return None
     kept = {
@@ -273,6 +273,8 @@ def _stored(reply: Reply | None) -> dict[str, Any] | None:
         "error": reply.error,
         "retryable": reply.retryable,
         "effect": reply.effect.value if reply.effect is not Effect.NONE else None,
+        "attempt": reply.attempt,
+        "epoch": reply.epoch,
     }
     return {name: value for name, value in kept.items() if value is not None}
 
@@ -288,4 +290,6 @@ def _restored(saga_id: str, step_name: str, stored: Mapping[str, Any] | None) ->
         error=stored.get("error"),
         retryable=stored.get("retryable"),
         effect=Effect(stored.get("effect", Effect.NONE)),
+        attempt=stored.get("attempt"),
+        epoch=stored.get("epoch"),
     )

@@ -55,7 +55,7 @@ def _service_for(url: str, scheme: str) -> Any:
         import apprise  # noqa: PLC0415  # an extra, and slow to load
     except ImportError:
         raise ConfigurationError(
-            "SAGA_ALERT_APPRISE_URLS needs apprise; install countermand[alerts]"
+            "SAGA_ALERT_APPRISE_URLS needs apprise; run: pip install 'countermand[alerts]'"
         ) from None
     service = apprise.Apprise()
     if not service.add(url):

@@ -4,7 +4,15 @@ from typing import Annotated, Any, Final
 
 import typer
 
-from orchestrator.cli import database, dead_letters, demonstration, doctor, programs, sagas
+from orchestrator.cli import (
+    database,
+    dead_letters,
+    demonstration,
+    doctor,
+    programs,
+    reconciling,
+    sagas,
+)
 from orchestrator.cli import topology as broker
 from orchestrator.cli.forms import HEADINGS, SagaCommand, SagaGroup
 
@@ -31,6 +39,7 @@ def app() -> typer.Typer:
     _add(root, "show", sagas.show, _SAGAS)
     _add(root, "wait", sagas.wait, _SAGAS)
     _add(root, "cancel", sagas.cancel, _SAGAS)
+    _add(root, "reconcile", reconciling.reconcile, _SAGAS)
     root.add_typer(_db(), name="db", rich_help_panel=_INSTALLATION)
     root.add_typer(_topology(), name="topology", rich_help_panel=_INSTALLATION)
     _add(root, "doctor", doctor.doctor, _INSTALLATION)

@@ -85,6 +85,12 @@ JSON_KEYS: Final[Mapping[str, Keys]] = {
         "`person` or `orchestrator`), `step`, `at`, `text`; empty when it has ended",
         "dead_letters": "as `saga dlq list` has them, closed ones as well",
     },
+    "reconcile": {
+        "findings": "each as `kind` (`in_doubt`, `ended_before`, `stale_letters`, `unknown_saga`, "
+        "`effect_stands` or `effect_missing`), `saga_id`, `saga_type`, `step_name`, `detail`, "
+        "`remedy`, `is_safe` (`--repair` does it), `is_repaired`, `dead_letters` (their numbers)",
+        "judged": "with `--nothing-lost` or `--all-in-doubt`: of how many sagas; else null",
+    },
     "dlq list": _LETTER,
     "dlq groups": {
         "signature": "the cause",

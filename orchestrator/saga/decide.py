@@ -6,13 +6,16 @@ nothing, and nothing here raises.
 """
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from datetime import datetime
 from typing import Any, Final, assert_never
 
+from orchestrator.saga.doubt import doubt, is_of_lost_past, judge, stale
 from orchestrator.saga.draft import SEND_GUARD, Delay, Draft
 from orchestrator.saga.flow import is_turning_back, proceed
-from orchestrator.saga.interventions import cancel, resolve, retry
+from orchestrator.saga.interventions import cancel, reopen, resolve, retry
 from orchestrator.saga.moves import forget_sent, mark_unroutable, send_next_attempt
+from orchestrator.saga.requests import LossJudged, ReopenRequested
 from orchestrator.saga.rules import (
     compensated,
     compensation_failed,
@@ -74,7 +77,22 @@ TABLE: Final[Mapping[StepStatus, tuple[Rule, Rule, Rule, Rule, AtDeadline | None
 
 
 def decide(saga: Saga, event: Event, *, now: datetime, delay: Delay) -> Decision:
-    """Everything that follows from `event`: a new saga, its history, what to send."""
+    """Everything that follows from `event`: a new saga, its history, what to send.
+
+    Of a saga in doubt that comes first, and then what follows from `event`.
+    """
+    is_judged = isinstance(event, LossJudged)
+    if not saga.in_doubt or not saga.steps or saga.state.is_final or is_judged:
+        return _decide(saga, event, now=now, delay=delay)
+    draft = Draft(saga, now=now, delay=delay, by="clock")
+    doubt(draft)
+    doubted = draft.decision()  # what it owes, the clock sends
+    then = _decide(doubted.saga, event, now=now, delay=delay)
+    transitions = (*doubted.transitions, *then.transitions)
+    return replace(then, transitions=transitions, must_save=True)
+
+
+def _decide(saga: Saga, event: Event, *, now: datetime, delay: Delay) -> Decision:
     match event:
         case StepCompleted() | StepFailed() | CompensationCompleted() | CompensationFailed():
             draft = Draft(
@@ -88,12 +106,9 @@ def decide(saga: Saga, event: Event, *, now: datetime, delay: Delay) -> Decision
                 saga, now=now, delay=delay, by="operator", message=event.cause, actor=event.actor
             )
             return _send_again(saga, event) or cancel(draft, event)
-        case RetryRequested():
+        case RetryRequested() | ResolveRequested() | ReopenRequested() | LossJudged():
             draft = Draft(saga, now=now, delay=delay, by="operator", actor=event.actor)
-            return retry(draft, event)
-        case ResolveRequested():
-            draft = Draft(saga, now=now, delay=delay, by="operator", actor=event.actor)
-            return resolve(draft, event)
+            return _on_request(draft, event)
         case TimeReached():
             return _on_time(Draft(saga, now=now, delay=delay, by="clock"))
         case Published():
@@ -112,11 +127,30 @@ def _send_again(saga: Saga, event: Reply | StartRepeated | CancelRequested) -> D
 
 def _on_reply(draft: Draft, reply: Reply) -> Decision:
     """Find the cell of the table, and do what it says."""
+    if is_of_lost_past(draft.saga, reply):
+        return stale(draft, reply)
     step = next((step for step in draft.saga.steps if step.name == reply.step), None)
     if step is None:
-        return fits_nothing(draft, reply.step, reply)
+        # Before its plan, a saga has no steps whose lines of history this one could precede.
+        return fits_nothing(draft, reply.step if draft.saga.steps else None, reply)
     rules = TABLE[step.status][:-1]
     return rules[COLUMNS.index(type(reply))](draft, step, reply)
+
+
+def _on_request(
+    draft: Draft, event: RetryRequested | ResolveRequested | ReopenRequested | LossJudged
+) -> Decision:
+    match event:
+        case RetryRequested():
+            return retry(draft, event)
+        case ResolveRequested():
+            return resolve(draft, event)
+        case ReopenRequested():
+            return reopen(draft, event)
+        case LossJudged():
+            return judge(draft, event)
+        case _:
+            assert_never(event)
 
 
 def _on_time(draft: Draft) -> Decision:

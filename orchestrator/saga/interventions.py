@@ -8,8 +8,10 @@ from orchestrator.saga.moves import (
     announce,
     complete,
     finish_compensation,
+    send_compensation,
     send_next_attempt,
 )
+from orchestrator.saga.requests import ReopenRequested
 from orchestrator.saga.state import (
     CancelRequested,
     Decision,
@@ -77,6 +79,24 @@ def resolve(draft: Draft, event: ResolveRequested) -> Decision:
         return _refused(saga, f"step {step.name} is {step.status}; there is nothing to resolve")
     announce(draft, "SagaInterventionResolved", step, by=event.actor, reason=event.reason)
     proceed(draft)
+    draft.guard(timedelta(0))
+    return draft.decision()
+
+
+def reopen(draft: Draft, event: ReopenRequested) -> Decision:
+    """Compensate a step whose effect stands. A saga that has failed fails once more."""
+    saga = draft.saga
+    step = next((step for step in saga.steps if step.name == event.step), None)
+    if step is None:
+        return _refused(saga, _no_such_step(saga, event.step))
+    has_turned_back = saga.state in {SagaState.FAILED, SagaState.COMPENSATING}
+    is_waiting = step.status in {StepStatus.COMPENSATING, StepStatus.COMPENSATION_FAILED}
+    if not has_turned_back or is_waiting or step.plan.compensation is None:
+        return _refused(saga, f"saga {saga.saga_id} is {saga.state}; {step.name} cannot be undone")
+    if saga.state is SagaState.FAILED:
+        draft.turn(SagaState.COMPENSATING, f"opened again by hand: {event.reason}")
+    fresh = draft.change_step(step, forgiven=step.compensation_attempts)
+    send_compensation(draft, fresh, f"its effect stands: {event.reason}")
     draft.guard(timedelta(0))
     return draft.decision()
 

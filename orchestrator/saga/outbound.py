@@ -58,6 +58,22 @@ def late_success_of(
     )
 
 
+def in_doubt_of(saga: Saga, pivot: Step, cause: str | None) -> Outbound:
+    """Tells a person that the pivot may have been passed in a past that is lost."""
+    return Outbound(
+        kind=OutboundKind.DEAD_LETTER,
+        destination="late_success",
+        body=encode({"saga_id": saga.saga_id, "step_name": pivot.name}),
+        cause=cause,
+        direction=Direction.ACTION,  # of no step: it is owed whatever the pivot does next
+        reason="in_doubt",
+        error=(
+            f"the database has lost commits, and nobody knows whether {pivot.plan.action}, a point "
+            f"of no return, has taken effect; its saga is {saga.state}"
+        ),
+    )
+
+
 def event_of(
     name: str, body: Mapping[str, Any], *, step: str | None, cause: str | None
 ) -> Outbound:

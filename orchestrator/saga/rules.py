@@ -144,7 +144,7 @@ def out_of_sequence(draft: Draft, step: Step, reply: Reply) -> Decision:
     return fits_nothing(draft, step.name, reply)
 
 
-def fits_nothing(draft: Draft, step: str, reply: Reply) -> Decision:
+def fits_nothing(draft: Draft, step: str | None, reply: Reply) -> Decision:
     """The same for a step that the saga may not even have."""
     draft.note(step, f"out of sequence: {type(reply).__name__}")
     return draft.decision(Verdict.OUT_OF_SEQUENCE, late="out_of_sequence")

@@ -52,6 +52,22 @@ owes, comes before the table: what it caused is sent again, and nothing else hap
   `failed`, the saga stays as it is, and a dead letter `forward_exhausted` calls a person.
 - **An unroutable command** is sent again every few seconds until its step's deadline.
 
+## After a restore
+
+A saga is *in doubt* when its row was last written in another epoch of the database, its life since
+the last promotion or restore, or when a reply tells of an epoch that its row knows nothing of.
+Before anything else happens to it:
+
+- **Past the pivot** it goes on. What is outstanding is sent again; that attempt does not count.
+- **Else** it turns back, and every step that has a compensation is compensated, whatever the row
+  says of it, from the last stage to the first. What is being compensated is asked for again.
+- **A pivot that is not completed** in the row may have been passed all the same: a dead letter
+  `in_doubt` tells a person. One that was under way and has no compensation goes forward.
+- Where no commit can be lost (ended, not planned yet, nothing known of epochs) nothing changes.
+
+A reply of such an unknown epoch is kept and counted as `stale_epoch`; it does nothing else. Past
+the pivot, and once the saga has ended, replies of every epoch count as the table says.
+
 ## People
 
 | asked for | allowed | what follows |
@@ -61,6 +77,10 @@ owes, comes before the table: what it caused is sent again, and nothing else hap
 attempt | the command is sent at once, and all attempts are there again |
 | resolve | a compensation that is exhausted | it counts as compensated |
 | resolve, with a result | a step past the pivot that is exhausted | it counts as completed |
+| undo after all | a step whose effect stands, of a saga that has failed or is compensating | the \
+saga is `compensating` (again), and the step is compensated |
+| nothing is lost | a saga in doubt | it goes on as its row says |
+| something is lost | a saga that has not ended | it is in doubt |
 
 All else is refused and changes nothing.
 """

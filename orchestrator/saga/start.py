@@ -19,6 +19,7 @@ def requested(
     input_digest: str,
     now: datetime,
     traceparent: str | None = None,
+    epoch: str | None = None,
 ) -> Saga:
     """A saga that is asked for and not planned yet: due at once."""
     return Saga(
@@ -28,6 +29,7 @@ def requested(
         input_digest=input_digest,
         resend_at=now,
         traceparent=traceparent,
+        epochs=(epoch,) if epoch else (),
         created_at=now,
         updated_at=now,
     )

@@ -7,6 +7,7 @@ from enum import StrEnum, auto
 from typing import Any
 
 from orchestrator.saga.plan import OnExhausted, PlannedStep
+from orchestrator.saga.requests import LossJudged, ReopenRequested
 
 
 class SagaState(StrEnum):
@@ -118,9 +119,16 @@ class Saga:
     outbound: tuple[Outbound, ...] = ()
     resend_at: datetime | None = None  # set while nobody but the clock guards the outbound
     traceparent: str | None = None
+    epochs: tuple[str, ...] = ()  # of the database, in which it is known to have lived; now last
+    in_doubt: bool = False  # its row was written in another one, and it has not ended
     created_at: datetime
     updated_at: datetime
     ended_at: datetime | None = None
+
+    @property
+    def epoch(self) -> str | None:
+        """The database's epoch now: commands carry it."""
+        return self.epochs[-1] if self.epochs else None
 
     @property
     def wake_at(self) -> datetime | None:
@@ -141,6 +149,7 @@ class _FromMessage:
     cause: str | None = None  # identity of the message
     actor: str | None = None  # who sent it
     redelivered: bool = False
+    epoch: str | None = None  # of the database, when it was done; None: not said
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -225,6 +234,8 @@ Event = (
     | CancelRequested
     | RetryRequested
     | ResolveRequested
+    | ReopenRequested
+    | LossJudged
     | Published
 )
 

@@ -38,12 +38,33 @@ _DUE: Final = (
     .with_for_update(skip_locked=True)  # SQLite leaves it out: it has one writer at a time
 )
 
+# Of sagas whose last epoch is another one. Locked ones are left to who holds them.
+_IN_DOUBT: Final = (
+    UNFINISHED
+    & sagas.c.plan.is_not(None)
+    & ~(sa.literal(" ") + sagas.c.epochs).endswith(sa.literal(" ") + sa.bindparam("epoch"))
+)
+_WAKE_DOUBTFUL: Final = (
+    sa.update(sagas)
+    .where(
+        sagas.c.saga_id.in_(
+            sa.select(sagas.c.saga_id)
+            .where(_IN_DOUBT, sagas.c.wake_at.is_(None) | (sagas.c.wake_at > sa.bindparam("now")))
+            .order_by(sagas.c.saga_id)
+            .limit(sa.bindparam("limit"))
+            .with_for_update(skip_locked=True)
+        )
+    )
+    .values(wake_at=sa.bindparam("now"))
+)
+
 
 class DatabaseTransaction(ABC):
     """What both transactions share. After a failed statement, leaving it raises as well."""
 
-    def __init__(self, connection: AsyncConnection, now: datetime) -> None:
+    def __init__(self, connection: AsyncConnection, now: datetime, epoch: str) -> None:
         self.now = now
+        self.epoch = epoch
         self._connection = connection
         self._locked: dict[str, Saga] = {}
         self._failure: SagaError | None = None
@@ -53,7 +74,7 @@ class DatabaseTransaction(ABC):
             return {}
         with self._statement():
             rows = await self._lock_rows(sorted(saga_ids))
-            found = {row.saga_id: saga_from(row) for row in rows}
+            found = {row.saga_id: saga_from(row, epoch=self.epoch) for row in rows}
             self._locked |= found
             return found
 
@@ -64,9 +85,14 @@ class DatabaseTransaction(ABC):
         due: list[Saga] = []
         for row in rows:
             with suppress(StatementRejected):  # left for a newer release, and counted as stuck
-                due.append(saga_from(SagaRow._make(row)))
+                due.append(saga_from(SagaRow._make(row), epoch=self.epoch))
         self._locked |= {saga.saga_id: saga for saga in due}
         return due
+
+    async def wake_doubtful(self, limit: int) -> int:
+        with self._statement():
+            values = {"now": self.now, "epoch": self.epoch, "limit": limit}
+            return (await self._connection.execute(_WAKE_DOUBTFUL, values)).rowcount
 
     async def insert(self, decisions: Sequence[Decision]) -> Collection[str]:
         if not decisions:
@@ -147,6 +173,10 @@ class DatabaseStore(ABC):
     @abstractmethod
     async def now(self, connection: AsyncConnection) -> datetime:
         """The clock that `Transaction.now` is read from."""
+
+    async def held(self, saga_ids: Collection[str]) -> Collection[str]:
+        """None, where there is one writer at a time."""
+        return frozenset()
 
     @abstractmethod
     async def wait_for_due(self, timeout: float) -> None: ...

@@ -7,6 +7,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
+import psycopg
 from psycopg.types.array import ListBinaryDumper
 from sqlalchemy import URL, Connection, event, make_url
 from sqlalchemy.engine.interfaces import DBAPIConnection
@@ -14,6 +15,7 @@ from sqlalchemy.exc import ArgumentError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlalchemy.pool import ConnectionPoolEntry
 
+from chassis.patience import ImpatientConnection
 from chassis.urls import masked
 from messaging.errors import ConfigurationError
 
@@ -77,7 +79,10 @@ def postgres_engine(url: URL) -> AsyncEngine:
     """READ COMMITTED, and a connection is tried before it is used."""
     engine = create_async_engine(
         "postgresql+psycopg://",
-        connect_args=postgres_arguments(url),
+        connect_args={
+            **postgres_arguments(url),
+            "async_creator_fn": _connection_class(url).connect,
+        },
         hide_parameters=True,
         isolation_level="READ COMMITTED",
         max_overflow=5,
@@ -88,6 +93,12 @@ def postgres_engine(url: URL) -> AsyncEngine:
     )
     event.listen(engine.sync_engine, "connect", _prepare_postgres)
     return engine
+
+
+def _connection_class(url: URL) -> type[psycopg.AsyncConnection[Any]]:
+    """The server ends a statement after 5 s; who says otherwise is ready to wait."""
+    is_patient = "statement_timeout" in str(url.query.get("options", ""))
+    return psycopg.AsyncConnection if is_patient else ImpatientConnection
 
 
 def _prepare_postgres(connection: DBAPIConnection, _: ConnectionPoolEntry) -> None:

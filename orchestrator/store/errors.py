@@ -15,6 +15,15 @@ class StatementRejected(SagaError):
     """The caller can act: the database will never take, or give back, these values."""
 
 
+class Busy(Unavailable):
+    """Nobody can act: the database is there, but rows are locked or it was too much at once.
+
+    Less at a time may get through.
+    """
+
+
+# Lock not available, statement timeout, deadlock, serialization failure.
+_BUSY: Final = frozenset({"55P03", "57014", "40P01", "40001"})
 # Everything else is waited for. Class 42 without its schema and permission errors: those
 # are the installation's fault, and to blame a message for them would dead-letter them all.
 _NEVER_CLASSES: Final = frozenset({"0A", "21", "22", "23", "42", "54"})
@@ -69,6 +78,8 @@ def _from_postgres(error: psycopg.Error) -> SagaError:
         return Unavailable(f"the database cannot serve us: {told}{_REMEDY}")
     if state[:2] in _NEVER_CLASSES:
         return StatementRejected(f"the database rejected it: {told}")
+    if state in _BUSY:
+        return Busy(f"the database does not get to it: {told}")
     return Unavailable(f"the database cannot serve us now: {told}")
 
 

@@ -25,9 +25,12 @@ class Transaction(Protocol):
     """
 
     now: datetime  # the database's clock when the transaction began
+    epoch: str  # another one than before: the database may have lost what it had committed
 
     async def lock(self, saga_ids: Collection[str]) -> Mapping[str, Saga]:
         """The sagas that exist, by id, locked in id order until the transaction ends.
+
+        Those that have not ended and were last saved in another epoch are in doubt.
 
         Raises StatementRejected, naming it, for a saga that this release cannot read;
         `lock_due` passes over such a one.
@@ -39,6 +42,10 @@ class Transaction(Protocol):
 
         Sagas that still have to be planned only if their type is among `saga_types`.
         """
+        ...
+
+    async def wake_doubtful(self, limit: int) -> int:
+        """Make sagas in doubt due at once, but for locked ones; how many, at most `limit`."""
         ...
 
     async def insert(self, decisions: Sequence[Decision]) -> Collection[str]:
@@ -60,10 +67,15 @@ class Transaction(Protocol):
 
 class Store(Protocol):
     """Sagas and their history. Every method raises Unavailable when the database is away,
-    and StatementRejected when it will never take what it was given."""
+    its kind Busy when rows are locked or there was too much to do in time, and
+    StatementRejected when the database will never take what it was given."""
 
     def transaction(self) -> AbstractAsyncContextManager[Transaction]:
         """Begin. Timeouts: 2 s for a row lock, 5 s for a statement."""
+        ...
+
+    async def held(self, saga_ids: Collection[str]) -> Collection[str]:
+        """Those of them whose rows somebody else has locked at this moment."""
         ...
 
     async def wait_for_due(self, timeout: float) -> None:

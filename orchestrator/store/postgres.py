@@ -59,6 +59,13 @@ _LOCK: Final = (
     .order_by(sagas.c.saga_id)
     .with_for_update()
 )
+_HELD: Final = sa.text("""
+    WITH free AS MATERIALIZED (
+        SELECT saga_id FROM sagas WHERE saga_id = ANY(:ids) FOR UPDATE SKIP LOCKED
+    )
+    SELECT saga_id FROM sagas
+    WHERE saga_id = ANY(:ids) AND saga_id NOT IN (SELECT saga_id FROM free)
+""").bindparams(sa.bindparam("ids", type_=postgresql.ARRAY(sa.Text)))
 _INSERT: Final = sa.text(f"""
     WITH stored AS (
         INSERT INTO sagas ({_columns(sagas)})
@@ -84,6 +91,19 @@ _SAVE: Final = sa.text(f"""
     )
     SELECT count(*) FROM moved
 """)  # noqa: S608 - made of our own column names
+# Read in the round trip that begins a transaction, 25 µs. To keep it by connection would be
+# wrong behind a pooler, whose connections outlive the server's. See docs/adr/0012.
+_BEGIN: Final = "BEGIN ISOLATION LEVEL READ COMMITTED; SELECT now(), "
+_TABLE: Final = "coalesce(to_regclass('sagas')::oid, 0)"
+_TIMELINE: Final = "substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8)"
+_SYSTEM: Final = "(pg_control_system()).system_identifier"
+_EPOCH: Final = f"{_TIMELINE} || '-' || {_SYSTEM} || '-' || {_TABLE}"
+_ONLY_TABLE: Final = f"'0-0-' || {_TABLE}"  # for servers that do not tell their timeline
+_UNTOLD: Final = (
+    psycopg.errors.FeatureNotSupported,
+    psycopg.errors.InsufficientPrivilege,
+    psycopg.errors.UndefinedFunction,
+)
 _NOTIFY: Final = sa.select(sa.func.pg_notify(CHANNEL, ""))
 
 
@@ -131,6 +151,7 @@ class PostgresStore(DatabaseStore):
         # The same pool, without the driver's own BEGIN: ours also reads the clock.
         self._autocommit = engine.execution_options(isolation_level="AUTOCOMMIT")
         self._listener = Listener(postgres_arguments(url))
+        self._epoch = _EPOCH
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[PostgresTransaction]:
@@ -138,8 +159,7 @@ class PostgresStore(DatabaseStore):
             connection = await self._autocommit.connect()
         try:
             with translated():
-                now = await _begin(connection)
-            transaction = PostgresTransaction(connection, now)
+                transaction = PostgresTransaction(connection, *await self._begin(connection))
             yield transaction
             await transaction.commit()
         finally:
@@ -155,22 +175,40 @@ class PostgresStore(DatabaseStore):
     async def now(self, connection: AsyncConnection) -> datetime:
         return cast("datetime", await connection.scalar(sa.select(sa.func.now())))
 
+    async def held(self, saga_ids: Collection[str]) -> Collection[str]:
+        async with self.reading() as connection:
+            return set(await connection.scalars(_HELD, {"ids": sorted(saga_ids)}))
+
     async def wait_for_due(self, timeout: float) -> None:
         await self._listener.wait(timeout)
+
+    async def _begin(self, connection: AsyncConnection) -> tuple[datetime, str]:
+        try:
+            return await _begin(connection, self._epoch)
+        except _UNTOLD:
+            self._epoch = _ONLY_TABLE
+            await connection.exec_driver_sql("ROLLBACK")
+            return await _begin(connection, self._epoch)
 
     async def close(self) -> None:
         await self._listener.close()
         await super().close()
 
 
-async def _begin(connection: AsyncConnection) -> datetime:
-    """Begin and read the clock in one round trip, which the driver's own BEGIN would double."""
+async def _begin(connection: AsyncConnection, epoch: str) -> tuple[datetime, str]:
+    """Begin and read clock and epoch in one round trip, which the driver's BEGIN would double."""
     raw = await connection.get_raw_connection()
     driver = cast("psycopg.AsyncConnection[Any]", raw.driver_connection)
-    async with driver.cursor() as cursor:
-        await cursor.execute("BEGIN ISOLATION LEVEL READ COMMITTED; SELECT now()", prepare=False)
-        cursor.nextset()
-        row = await cursor.fetchone()
+    try:
+        async with driver.cursor() as cursor:
+            await cursor.execute(f"{_BEGIN}{epoch}".encode(), prepare=False)
+            cursor.nextset()
+            row = await cursor.fetchone()
+    except psycopg.Error:
+        if driver.closed:
+            # The pool has not seen it, and would try to roll back on a connection that is lost.
+            await connection.invalidate()
+        raise
     if row is None:
         raise Unavailable("the database did not tell the time")
-    return cast("datetime", row[0])
+    return cast("tuple[datetime, str]", row)

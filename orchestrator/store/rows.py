@@ -7,6 +7,7 @@ of the PlannedSteps; `steps` runs parallel to it and leaves out what is None, 0 
 
 import json
 from collections.abc import Iterable
+from dataclasses import replace
 from datetime import datetime
 from functools import lru_cache
 from typing import NamedTuple
@@ -52,6 +53,7 @@ class SagaRow(NamedTuple):
     created_at: datetime
     updated_at: datetime
     ended_at: datetime | None
+    epochs: str | None
 
 
 class HistoryRow(NamedTuple):
@@ -91,6 +93,7 @@ def row_of(saga: Saga, *, known: Saga | None = None) -> SagaRow:
         saga.created_at,
         saga.updated_at,
         saga.ended_at,
+        " ".join(saga.epochs) or None,
     )
 
 
@@ -115,10 +118,13 @@ def history_of(decisions: Iterable[Decision]) -> list[HistoryRow]:
     ]
 
 
-def saga_from(row: SagaRow) -> Saga:
-    """The saga of a row. Raises StatementRejected, naming it, if it cannot be read."""
+def saga_from(row: SagaRow, *, epoch: str | None = None) -> Saga:
+    """The saga of a row that is read in this epoch of the database, which may put it in doubt.
+
+    Raises StatementRejected, naming it, if it cannot be read.
+    """
     try:
-        return _saga_from(row)
+        return _in_epoch(_saga_from(row), epoch)
     except (
         LookupError,
         ValueError,
@@ -155,7 +161,17 @@ def _saga_from(row: SagaRow) -> Saga:
         created_at=row.created_at,
         updated_at=row.updated_at,
         ended_at=row.ended_at,
+        epochs=tuple((row.epochs or "").split()),
     )
+
+
+def _in_epoch(saga: Saga, epoch: str | None) -> Saga:
+    """A row of before epochs were written is believed, and so is the end of a saga."""
+    if epoch is None or saga.epoch == epoch:
+        return saga
+    in_doubt = bool(saga.epochs) and bool(saga.steps) and not saga.state.is_final
+    lived = tuple(each for each in saga.epochs if each != epoch)
+    return replace(saga, epochs=(*lived, epoch), in_doubt=in_doubt)
 
 
 def _plan_text(steps: tuple[Step, ...]) -> str | None:

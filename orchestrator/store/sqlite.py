@@ -24,6 +24,7 @@ from orchestrator.store.errors import translated
 from orchestrator.store.rows import SagaRow, history_of, row_of
 from orchestrator.store.tables import IDENTITY, KEPT_IF_NULL, saga_history, sagas
 
+EPOCH: Final = "sqlite"  # a file cannot tell that it was put back: `saga reconcile` can be told
 _POLL: Final = 0.1  # seconds between looks for what other processes have changed
 
 _IDS: Final = sa.select(sa.func.json_each(sa.bindparam("ids")).table_valued("value").c.value)
@@ -47,7 +48,7 @@ _SAVE: Final = (
 
 class SqliteTransaction(DatabaseTransaction):
     def __init__(self, connection: AsyncConnection, now: datetime) -> None:
-        super().__init__(connection, now)
+        super().__init__(connection, now, EPOCH)
         self.has_notified = False
 
     async def _lock_rows(self, saga_ids: Sequence[str]) -> Sequence[SagaRow]:

@@ -67,6 +67,7 @@ sagas = sa.Table(
     sa.Column("created_at", Moment, nullable=False),
     sa.Column("updated_at", Moment, nullable=False),
     sa.Column("ended_at", Moment),
+    sa.Column("epochs", sa.Text),  # of the database, with a space between; NULL: not known
     sa.CheckConstraint("length(saga_id) BETWEEN 1 AND 200", name="saga_id"),
     sa.CheckConstraint(_one_of("state", SagaState), name="state"),
     sa.CheckConstraint(_one_of("on_exhausted", OnExhausted), name="on_exhausted"),

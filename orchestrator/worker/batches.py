@@ -1,7 +1,7 @@
 """One batch of arrivals in one transaction, whatever the database says to it."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from contextlib import suppress
 from dataclasses import dataclass
@@ -19,9 +19,9 @@ from orchestrator.backoff import retry_delay
 from orchestrator.registry import Registry
 from orchestrator.saga.decide import decide
 from orchestrator.saga.state import Decision, Published, Saga
-from orchestrator.store.errors import StatementRejected
+from orchestrator.store.errors import Busy, StatementRejected
 from orchestrator.store.port import Store
-from orchestrator.worker.intake import Arrival
+from orchestrator.worker.intake import Arrival, doubtful
 from orchestrator.worker.ledger import Judgement, Ledger, Senders, id_for_start
 from orchestrator.worker.outgoing import message_for
 from orchestrator.worker.publisher import Post
@@ -37,6 +37,7 @@ class Committed:
     deliveries: Sequence[Delivery]
     posts: Sequence[Post]
     wake_at: datetime | None = None  # when the first of its sagas is due
+    left: Sequence[Arrival] = ()  # to be tried again: the database did not get to them
 
 
 class Batches:
@@ -62,8 +63,16 @@ class Batches:
     async def commit(
         self, arrivals: Sequence[Arrival], stopping: asyncio.Event
     ) -> Committed | None:
-        """Decide and save them all; None if we stop before the database takes them."""
-        return await self._when_there(lambda: self._commit(arrivals), stopping)
+        """Decide and save them, but for those that it leaves; None if we stop before the
+        database takes them."""
+        tried = arrivals
+
+        async def decide_and_save() -> Committed:
+            nonlocal tried
+            trying, tried = tried, [doubtful(arrival) for arrival in arrivals]
+            return await self._commit(trying)
+
+        return await self._when_there(decide_and_save, stopping)
 
     async def take_back(self, returned: Sequence[Post], stopping: asyncio.Event) -> bool:
         """Tell sagas that their commands have no queue; False if we stop before it is saved."""
@@ -95,20 +104,37 @@ class Batches:
                 return done
 
     async def _commit(self, arrivals: Sequence[Arrival]) -> Committed:
-        """All in one transaction. What the database rejects is split until it is alone."""
+        """All in one transaction. What the database rejects, or does not get to in time, is
+        split until it is alone; the others do not wait for it."""
         try:
             return await self._transact(arrivals)
         except StatementRejected as error:
             if len(arrivals) == 1:
                 return self._reject(arrivals[0], ProtocolError("store_rejected", str(error)))
+        except Busy:
+            if len(arrivals) == 1:
+                return _left(arrivals)
+            held = await self._store.held({_saga_id(each) for each in arrivals})
+            if held:
+                return await self._commit_without(held, arrivals)
         half = len(arrivals) // 2
         first = await self._commit(arrivals[:half])
-        second = await self._commit(arrivals[half:])
-        return Committed(
-            deliveries=[*first.deliveries, *second.deliveries],
-            posts=[*first.posts, *second.posts],
-            wake_at=_earliest([first.wake_at, second.wake_at]),
-        )
+        return _together(first, await self._commit_or_leave(arrivals[half:]))
+
+    async def _commit_without(
+        self, held: Collection[str], arrivals: Sequence[Arrival]
+    ) -> Committed:
+        """Somebody has locked these sagas, nobody knows for how long: only the others."""
+        free = [each for each in arrivals if _saga_id(each) not in held]
+        left = _left([each for each in arrivals if _saga_id(each) in held])
+        return _together(await self._commit(free), left) if free else left
+
+    async def _commit_or_leave(self, arrivals: Sequence[Arrival]) -> Committed:
+        """After others have been committed, which must not be forgotten."""
+        try:
+            return await self._commit(arrivals)
+        except (Unavailable, Conflict):
+            return _left(arrivals)
 
     async def _transact(self, arrivals: Sequence[Arrival]) -> Committed:
         async with self._store.transaction() as transaction:
@@ -116,6 +142,7 @@ class Batches:
                 self._registry,
                 self._senders,
                 now=transaction.now,
+                epoch=transaction.epoch,
                 sagas=await transaction.lock({_saga_id(each) for each in arrivals} - {""}),
             )
             for arrival in arrivals:
@@ -172,9 +199,15 @@ class Batches:
 
 def posts_of(names: Names, decision: Decision) -> Iterable[Post]:
     """What a decision sends, as messages."""
+    never_sent = {line.step for line in decision.transitions}
+    never_sent |= {step.name for step in decision.saga.steps if step.unroutable}
     for owed in decision.send:
-        message = message_for(names, decision.saga, owed)
-        yield Post(message=message, saga_id=decision.saga.saga_id, step=owed.step)
+        yield Post(
+            message=message_for(names, decision.saga, owed),
+            saga_id=decision.saga.saga_id,
+            step=owed.step,
+            may_have_left=owed.step not in never_sent,
+        )
 
 
 async def confirm_published(store: Store, sent: Sequence[Saga], returned: Sequence[Post]) -> None:
@@ -209,6 +242,20 @@ async def _confirm(
             )
             decisions.append(decide(saga, event, now=transaction.now, delay=retry_delay))
         await transaction.save(decisions)
+
+
+def _left(arrivals: Sequence[Arrival]) -> Committed:
+    """Nothing is known to be committed, but it may be."""
+    return Committed(deliveries=(), posts=(), left=[doubtful(each) for each in arrivals])
+
+
+def _together(first: Committed, second: Committed) -> Committed:
+    return Committed(
+        deliveries=[*first.deliveries, *second.deliveries],
+        posts=[*first.posts, *second.posts],
+        wake_at=_earliest([first.wake_at, second.wake_at]),
+        left=[*first.left, *second.left],
+    )
 
 
 def _earliest(moments: Iterable[datetime | None]) -> datetime | None:

@@ -16,15 +16,17 @@ from orchestrator.registry import Registry
 from orchestrator.saga.decide import decide
 from orchestrator.saga.start import begin, refuse
 from orchestrator.saga.state import Decision, Saga, TimeReached
-from orchestrator.store.errors import StatementRejected
+from orchestrator.store.errors import Busy, StatementRejected
 from orchestrator.store.port import Store, Transaction
 from orchestrator.worker.batches import confirm_published, posts_of
 from orchestrator.worker.publisher import Publisher
 from orchestrator.worker.reporting import facts_of
 
 _BATCH: Final = 100
+_DOUBTS: Final = 1000  # sagas in doubt that are woken at a time
 _QUIET: Final = 1.0  # seconds without a delivery: the backlog has been read
 _PATIENCE: Final = 30.0  # seconds that a backlog may hold the clock back
+_NEVER: Final = datetime.max.replace(tzinfo=UTC)
 
 
 class Clock:
@@ -59,7 +61,9 @@ class Clock:
         self._ready_since: float | None = None
         self._has_caught_up = False
         self._complained: set[str] = set()
-        self._sleeps_until = datetime.max.replace(tzinfo=UTC)
+        self._epoch: str | None = None  # in which no saga is in doubt that has not been woken
+        self._database_told: tuple[datetime, float] | None = None  # its time, at the loop's
+        self._sleeps_until = _NEVER
         self._woken = asyncio.Event()
 
     def wake_by(self, moment: datetime) -> None:
@@ -102,6 +106,14 @@ class Clock:
             self._has_caught_up = now - quiet_since >= _QUIET or now >= patient_until
         return self._has_caught_up
 
+    def _now(self) -> datetime | None:
+        """The database's time, reckoned on from when it told it last: the wall clock of this
+        machine may be hours off. None if it has not told it yet."""
+        if self._database_told is None:
+            return None
+        told, at = self._database_told
+        return told + timedelta(seconds=asyncio.get_running_loop().time() - at)
+
     def _hold_back(self) -> None:
         """Replies may be waiting that have not been read: their steps are not late."""
         self._ready_since, self._has_caught_up = None, False
@@ -110,7 +122,7 @@ class Clock:
         """Move what is due; True if there may be more."""
         try:
             due, decisions = await self._move_due()
-        except StatementRejected:
+        except (StatementRejected, Busy):
             due, decisions = await self._move_singly()
         self._database.found()
         for decision in decisions:
@@ -123,12 +135,24 @@ class Clock:
     async def _move_due(self) -> tuple[int, Sequence[Decision]]:
         """How many sagas were due, and what was decided of them and saved."""
         async with self._store.transaction() as transaction:
+            is_known = transaction.epoch == self._epoch
+            woken = 0 if is_known else await transaction.wake_doubtful(_DOUBTS)
+            self._database_told = transaction.now, asyncio.get_running_loop().time()
             due = await transaction.lock_due(_BATCH, self._registry.saga_types)
             decisions = self._decided(due, transaction)
             await transaction.save(decisions)
             if decisions:
                 await reach(Failpoint.TIMER_BEFORE_COMMIT)
+        self._epoch = transaction.epoch if woken < _DOUBTS else None
+        if woken:
+            self._tell_of_doubts(woken, transaction.epoch)
         return len(due), decisions
+
+    def _tell_of_doubts(self, woken: int, epoch: str) -> None:
+        message = "the database has lost commits, or was restored: sagas are in doubt"
+        self._observe(
+            Noticed(level="warning", message=message, details={"sagas": woken, "epoch": epoch})
+        )
 
     async def _move_singly(self) -> tuple[int, Sequence[Decision]]:
         """The same, each in a transaction of its own: the database rejects one of them."""
@@ -144,6 +168,8 @@ class Clock:
                     await transaction.save(decisions)
             except StatementRejected as error:
                 self._complain(saga_id, error)
+            except Busy:
+                continue  # it stays due
             else:
                 moved += decisions
         return len(due), moved
@@ -194,7 +220,8 @@ class Clock:
         """Until something is due, is announced, or it is time to look anyway."""
         self._woken.clear()
         pause = await self._pause()
-        self._sleeps_until = datetime.now(UTC) + timedelta(seconds=pause)
+        now = self._now()
+        self._sleeps_until = now + timedelta(seconds=pause) if now else _NEVER
         waits = [asyncio.ensure_future(event.wait()) for event in (stopping, self._woken)]
         try:
             wanted = {hearing.task(self._poll), *waits}
@@ -207,15 +234,16 @@ class Clock:
         """Until the next saga is due, at most the poll interval."""
         if not self._may_tick():
             return min(self._poll, 0.2)
-        due = await self._store.next_wake_at()
+        due, now = await self._store.next_wake_at(), self._now()
         if due is None:
             return self._poll
-        # Only a guess, by our own clock, of when to look: what is due the database says.
-        return min(self._poll, max(0.01, (due - datetime.now(UTC)).total_seconds()))
+        # Only a guess of when to look: what is due the database says.
+        seconds = (due - now).total_seconds() if now else 0.0
+        return min(self._poll, max(0.01, seconds))
 
 
 def _is_due(saga: Saga, now: datetime) -> bool:
-    return saga.wake_at is not None and saga.wake_at <= now
+    return saga.in_doubt or (saga.wake_at is not None and saga.wake_at <= now)
 
 
 class _Hearing:

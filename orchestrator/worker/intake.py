@@ -1,6 +1,6 @@
 """From deliveries to what the core understands."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from messaging import codec
@@ -49,6 +49,18 @@ def read_start(delivery: Delivery) -> Arrival:
             return Arrival(delivery=delivery, saga_id=request.saga_id, event=event)
 
 
+def doubtful(arrival: Arrival) -> Arrival:
+    """The same arrival, when a commit of it has failed: it may have taken place all the same.
+
+    Then it must be recognised as if it came again, so that what it brought about is sent.
+    """
+    event = arrival.event
+    if isinstance(event, state.Reply | state.CancelRequested):
+        event = replace(event, redelivered=True)
+    delivery = replace(arrival.delivery, redelivered=True)
+    return replace(arrival, delivery=delivery, event=event)
+
+
 def event_of(reply: Reply, delivery: Delivery) -> state.Reply:
     """The reply as an event of the core."""
     origin: dict[str, Any] = {
@@ -57,6 +69,7 @@ def event_of(reply: Reply, delivery: Delivery) -> state.Reply:
         "cause": codec.identity_of(delivery),
         "actor": _sender(delivery),
         "redelivered": delivery.redelivered,
+        "epoch": reply.epoch,
     }
     error = reply.error or "no reason given"
     match reply.type:

@@ -59,11 +59,18 @@ class Ledger:
     """Applies arrivals in order, each to the saga as the one before has left it."""
 
     def __init__(
-        self, registry: Registry, senders: Senders, *, now: datetime, sagas: Mapping[str, Saga]
+        self,
+        registry: Registry,
+        senders: Senders,
+        *,
+        now: datetime,
+        sagas: Mapping[str, Saga],
+        epoch: str | None = None,
     ) -> None:
         self._registry = registry
         self._senders = senders
         self._now = now
+        self._epoch = epoch
         self._sagas = dict(sagas)
         self._is_new: set[str] = set()
         self._merged: dict[str, Decision] = {}
@@ -143,6 +150,7 @@ class Ledger:
             input_digest=digest,
             now=self._now,
             traceparent=start.traceparent,
+            epoch=self._epoch,
         )
         actor = delivery.user_id or delivery.app_id
         self._is_new.add(saga_id)

@@ -22,6 +22,7 @@ def message_for(names: Names, saga: Saga, outbound: Outbound) -> Outgoing:
                 deadline=outbound.deadline,
                 body=outbound.body.encode(),
                 traceparent=saga.traceparent,
+                epoch=saga.epoch,
             )
         case OutboundKind.EVENT:
             return _event(names, saga, outbound)

@@ -2,13 +2,18 @@
 
 import asyncio
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from datetime import datetime
+from typing import Final
 
 from chassis.failpoints import Failpoint, reach
+from chassis.pacing import backoff
 from messaging.port import Broker, Consumer, Delivery
 from orchestrator.worker.batches import Batches, Committed
 from orchestrator.worker.intake import Arrival
 from orchestrator.worker.publisher import Publisher
+
+_LONGEST_PAUSE: Final = 2.0
 
 
 class Pipeline:
@@ -35,6 +40,8 @@ class Pipeline:
         self._prefetch = prefetch
         self._batch_size = batch_size
         self.last_busy = 0.0  # by the loop's clock, when it last had something in hand
+        self._left: list[Arrival] = []  # what the database did not get to, beside the others
+        self._trying_again: asyncio.Task[None] | None = None
 
     async def run(self, stopping: asyncio.Event) -> None:
         """Work until `stopping` is set; finish what is in hand, leave the rest to others."""
@@ -56,9 +63,27 @@ class Pipeline:
                 await settling
             if committed is None:
                 return
-            if committed.wake_at is not None:
-                self._wake_by(committed.wake_at)
             settling = group.create_task(self._settle(consumer, committed, stopping))
+            self._left += committed.left
+            if self._left and (self._trying_again is None or self._trying_again.done()):
+                self._trying_again = group.create_task(self._try_again(consumer, stopping))
+
+    async def _try_again(self, consumer: Consumer, stopping: asyncio.Event) -> None:
+        """What was left, without holding up what arrives, until all is done or we stop."""
+        failures = 0
+        while self._left:
+            failures += 1
+            with suppress(TimeoutError):
+                async with asyncio.timeout(min(backoff(failures), _LONGEST_PAUSE)):
+                    await stopping.wait()
+            if stopping.is_set():
+                return
+            arrivals, self._left = self._left, []
+            committed = await self._batches.commit(arrivals, stopping)
+            if committed is None:
+                return
+            self._left += committed.left
+            await self._settle(consumer, committed, stopping)
 
     async def _next(self, consumer: Consumer, stopping: asyncio.Event) -> Sequence[Delivery]:
         """What has arrived; nothing once we are to stop."""
@@ -78,6 +103,8 @@ class Pipeline:
         self, consumer: Consumer, committed: Committed, stopping: asyncio.Event
     ) -> None:
         """Publish, then acknowledge. What has not left comes again with its deliveries."""
+        if committed.wake_at is not None:
+            self._wake_by(committed.wake_at)
         returned = await self._publisher.deliver(committed.posts, stopping)
         if returned is None:
             return

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Final
 
@@ -21,6 +21,7 @@ class Post:
     message: Outgoing
     saga_id: str | None = None
     step: str | None = None
+    may_have_left: bool = False  # an earlier copy may have arrived
 
 
 class Publisher:
@@ -34,16 +35,21 @@ class Publisher:
     async def deliver(
         self, posts: Sequence[Post], stopping: asyncio.Event
     ) -> Sequence[Post] | None:
-        """The commands that came back as unroutable; None if we stop before all has left."""
+        """The commands that nobody can have got: they came back as unroutable, and no earlier
+        copy may have arrived. None if we stop before all has left."""
         returned: list[Post] = []
         left = list(posts)
         failures = 0
         while left:
             receipts = await self._publish(left)
             paired = list(zip(left, receipts, strict=True))
-            returned += [post for post, got in paired if _came_back(post, got, self._names)]
-            left = [
+            returned += [
                 post
+                for post, got in paired
+                if _came_back(post, got, self._names) and not post.may_have_left
+            ]
+            left = [
+                replace(post, may_have_left=post.may_have_left or got is Receipt.UNKNOWN)
                 for post, got in paired
                 if got is not Receipt.CONFIRMED and not _came_back(post, got, self._names)
             ]
@@ -79,5 +85,5 @@ class Publisher:
 
 
 def _came_back(post: Post, receipt: Receipt, names: Names) -> bool:
-    """A command that nobody is bound for goes back to its saga; all else is tried for ever."""
+    """A command that nobody is bound for is not tried again; all else is, for ever."""
     return receipt is Receipt.UNROUTABLE and post.message.exchange == names.commands

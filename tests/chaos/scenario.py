@@ -35,6 +35,8 @@ class Needs:
     build: Callable[[Installation], None] | None = None
     letters: frozenset[str] = frozenset()
     may_lose_events: bool = False  # a queue with outcomes in it is destroyed
+    may_lose_history: bool = False  # the database forgets what it had committed
+    shop_apart: bool = False  # the participants' database is on the run's own server
     still_seconds: float = 90.0  # no saga moves for so long: they are stuck
 
 

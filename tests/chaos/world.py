@@ -18,7 +18,7 @@ from tests.product import audit
 from tests.product.customers import post_nonsense
 from tests.product.installation import Daemon, Installation, Place, installed, wait_for
 from tests.product.listeners import listen
-from tests.product.places import drop_database, new_place, remove_topology
+from tests.product.places import create_database, drop_database, new_place, remove_topology
 
 MANY = 100_000  # more orders than any scenario asks for
 NONSENSE = ("nonsense-0", "nonsense-1", "nonsense-2")  # messages that only a person can judge
@@ -114,11 +114,13 @@ def world_of(
         postgres = stack.enter_context(needs.postgres()) if needs.postgres else pool.postgres()
         place = new_place(rabbit.url, postgres.url)
         stack.callback(_remove, place, postgres.url)
+        if needs.shop_apart:
+            place = _with_shop_at(pool.postgres().url, place, stack)
         broker = Wire(pool.room, "broker wire", rabbit.url, faults)
         stack.callback(broker.close)
         database = Wire(pool.room, "database wire", postgres.url, faults)
         stack.callback(database.close)
-        wired = _wired(place, broker, database)
+        wired = _wired(place, broker, database, shop_apart=needs.shop_apart)
         installation = stack.enter_context(installed(wired, folder))
         (needs.build or _usual(needs))(installation)
         world = World(
@@ -155,12 +157,20 @@ def _usual(needs: Needs) -> Callable[[Installation], None]:
     return build
 
 
-def _wired(place: Place, broker: Wire, database: Wire) -> Place:
+def _with_shop_at(postgres_url: str, place: Place, stack: ExitStack) -> Place:
+    """What befalls the sagas' server does not befall the participants'."""
+    shop = create_database(postgres_url, f"{place.namespace.replace('-', '_')}_shop_apart")
+    stack.callback(drop_database, postgres_url, shop)
+    return replace(place, shop_database=shop)
+
+
+def _wired(place: Place, broker: Wire, database: Wire, *, shop_apart: bool) -> Place:
+    shop = place.shop_database
     return replace(
         place,
         amqp_url=broker.url(place.amqp_url),
         saga_database=database.url(place.saga_database),
-        shop_database=database.url(place.shop_database),
+        shop_database=shop if shop_apart else database.url(shop),
     )
 
 

@@ -137,9 +137,9 @@ def test_libraries_cannot_write_payloads_at_their_lower_levels() -> None:
     assert written("json", "debug", write) == ""
 
 
-def test_the_broker_library_leaves_lost_connections_to_us() -> None:
+def test_libraries_leave_lost_connections_to_us() -> None:
     def write() -> None:
-        for name in ("aiormq.connection", "aio_pika.channel"):
+        for name in ("aiormq.connection", "aio_pika.channel", "sqlalchemy.pool.impl.QueuePool"):
             try:
                 raise ConnectionError("reset by peer")
             except ConnectionError:

@@ -15,6 +15,7 @@ LINES = {
     "cancel": ("cancel", "order-42", "--reason", "x"),
     "list": ("list",),
     "show": ("show", "order-42"),
+    "reconcile": ("reconcile",),
     "dlq list": ("dlq", "list"),
     "dlq groups": ("dlq", "groups"),
     "dlq show": ("dlq", "show", "1"),

@@ -2,6 +2,7 @@
 
 import asyncio
 from contextlib import AsyncExitStack
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -27,6 +28,14 @@ FAILED = Reply(
     retryable=False,
     effect=Effect.UNKNOWN,
 )
+BUSY = Reply(
+    type=ReplyType.STEP_FAILED,
+    saga_id="order-1",
+    step_name="charge",
+    error="busy",
+    retryable=True,
+    attempt=3,
+)
 UNDONE = Reply(type=ReplyType.COMPENSATION_COMPLETED, saga_id="order-1", step_name="charge")
 
 
@@ -47,13 +56,21 @@ async def test_an_unknown_step_has_no_entry(inbox: Inbox) -> None:
 
 
 @pytest.mark.parametrize("state", list(State))
-@pytest.mark.parametrize("reply", [DONE, FAILED], ids=["completed", "failed"])
+@pytest.mark.parametrize("reply", [DONE, FAILED, BUSY], ids=["completed", "failed", "busy"])
 async def test_an_entry_comes_back_as_it_was_saved(
     inbox: Inbox, state: State, reply: Reply
 ) -> None:
     entry = Entry(state=state, action_reply=reply, compensation_reply=UNDONE)
     await store(inbox, entry)
     assert await stored(inbox) == entry
+
+
+async def test_a_reply_keeps_its_epoch(inbox: Inbox) -> None:
+    await store(inbox, Entry(state=State.DONE, action_reply=replace(DONE, epoch="1-2-3")))
+    entry = await stored(inbox)
+    assert entry is not None
+    assert entry.action_reply is not None
+    assert entry.action_reply.epoch == "1-2-3"
 
 
 async def test_replies_that_are_not_there_stay_none(inbox: Inbox) -> None:

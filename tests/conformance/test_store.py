@@ -17,6 +17,7 @@ from store.sagas import (
     advanced,
     any_saga,
     any_save,
+    as_stored,
     decided,
     insert,
     insert_due,
@@ -70,6 +71,76 @@ async def test_a_saga_comes_back_as_it_was_saved(
         await transaction.lock([before.saga_id])
         await transaction.save([decided(after)])
     assert await load(store, before.saga_id) == after
+
+
+# --- epochs ----------------------------------------------------------------------------
+
+
+async def epoch_of(store: DatabaseStore) -> str:
+    async with store.transaction() as transaction:
+        return transaction.epoch
+
+
+async def look(store: DatabaseStore, saga_id: str) -> Saga:
+    async with store.transaction() as transaction:
+        return (await transaction.lock([saga_id]))[saga_id]
+
+
+async def test_the_epoch_stays_and_another_store_reads_the_same(
+    store: DatabaseStore, database_url: str
+) -> None:
+    known = await epoch_of(store)
+    assert known.isprintable()
+    assert " " not in known
+    again = store_for(database_url)
+    assert await epoch_of(again) == await epoch_of(store) == known
+    await again.close()
+
+
+async def test_a_saga_saved_in_another_epoch_is_in_doubt_until_it_is_saved_again(
+    store: DatabaseStore,
+) -> None:
+    at = await now(store)
+    await insert(store, running("one", at, epochs=("0",)))
+    saga = await look(store, "one")
+    assert saga.in_doubt
+    assert saga.epochs == ("0", await epoch_of(store))
+    async with store.transaction() as transaction:
+        await transaction.lock(["one"])
+        await transaction.save([advanced(replace(saga, in_doubt=False), at)])
+    assert not (await look(store, "one")).in_doubt
+    assert (await look(store, "one")).epochs == saga.epochs
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"epochs": ()},
+        {"epochs": ("0",), "steps": ()},
+        {"epochs": ("0",), "state": SagaState.FAILED},
+        {"epochs": ("0",), "state": SagaState.COMPLETED},
+    ],
+    ids=["from before epochs", "not planned", "failed", "completed"],
+)
+async def test_other_sagas_are_not_in_doubt(store: DatabaseStore, changes: Any) -> None:
+    await insert(store, running("one", await now(store), **changes))
+    assert not (await look(store, "one")).in_doubt
+    async with store.transaction() as transaction:
+        assert await transaction.wake_doubtful(9) == 0
+
+
+async def test_sagas_in_doubt_are_woken_a_number_at_a_time(store: DatabaseStore) -> None:
+    at, epoch = await now(store), await epoch_of(store)
+    old = [running(name, at, epochs=("0",)) for name in ("a", "b", "c")]
+    longer = running("d", at, epochs=(f"1{epoch}",))
+    await insert(store, *old, longer, running("e", at, epochs=("0", epoch)))
+    async with store.transaction() as transaction:
+        assert await transaction.wake_doubtful(3) == 3
+    async with store.transaction() as transaction:
+        assert await transaction.wake_doubtful(3) == 1
+        due = await transaction.lock_due(9, [])
+    assert {saga.saga_id for saga in due} == {"a", "b", "c", "d"}
+    assert all(saga.in_doubt for saga in due)
 
 
 async def test_an_outbound_body_is_kept_byte_by_byte(store: DatabaseStore) -> None:
@@ -290,7 +361,7 @@ async def test_a_saga_to_be_planned_goes_only_to_those_who_know_its_type(
     async with store.transaction() as transaction:
         assert not await transaction.lock_due(9, [])
         (trip,) = await transaction.lock_due(9, ["Trip", "Other"])
-        assert trip == requested("trip", at, "Trip")
+        assert as_stored(trip) == requested("trip", at, "Trip")
         steps = (Step(plan=planned(), deadline=at),)
         await transaction.save([advanced(trip, at, steps=steps, resend_at=None)])
     async with store.transaction() as transaction:

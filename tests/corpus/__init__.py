@@ -3,29 +3,25 @@
 `values.json` and `bodies.json` are tried on every queue, the first with each value somewhere in
 an otherwise good body, the second with the whole body as it stands; `envelopes.json` puts good
 bodies into odd properties and headers. `replies.json`, `starts.json` and `commands.json` are
-about one queue each. Frames that no client library would write are in `raw_amqp`.
-
-A text in these files may be a list of parts: texts, `{"repeat": [text, times]}` and
-`{"base64": bytes}`.
+about one queue each. Frames that no client library would write are in `raw_amqp`; what is said
+to one saga, in turn, is in `stories`. `files` says how all of these are written, and `catalogue`
+which kinds of bad input there are.
 """
 
-import base64
-import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cache
-from pathlib import Path
 from typing import Any, Final
 
 from messaging.port import Delivery
 from messaging.topology import Names
+from tests.corpus.files import bytes_of, load
 
 QUEUES: Final = ("replies", "starts", "commands")
 ACCEPTED: Final = "accepted"
 SAGA_ID: Final = "corpus-1"
 DESTINATION: Final = "InventoryService.ReserveItems"
 
-_HERE: Final = Path(__file__).parent
 _TYPES: Final = {"replies": "SagaStepCompleted", "starts": "StartSaga", "commands": DESTINATION}
 _HEADERS: Final = {
     "saga-type": "OrderFulfillment",
@@ -50,6 +46,7 @@ class Entry:
     """
 
     name: str
+    numbers: tuple[int, ...]  # in the catalogue
     queue: str  # "replies", "starts" or "commands"
     body: bytes
     expected: str
@@ -102,11 +99,11 @@ def entries(queue: str) -> tuple[Entry, ...]:
 def _entries(queue: str) -> Iterator[Entry]:
     before, after = _GOOD[queue].encode().split(b"VALUE")
     for spec in _load("values", queue):
-        yield _entry(queue, spec, before + _bytes(spec["value"]) + after)
+        yield _entry(queue, spec, before + bytes_of(spec["value"]) + after)
     for spec in _load("envelopes", queue):
         yield _entry(queue, spec, before + b"1" + after)
     for spec in (*_load("bodies", queue), *_load(queue, queue)):
-        yield _entry(queue, spec, _bytes(spec["body"]))
+        yield _entry(queue, spec, bytes_of(spec["body"]))
 
 
 def _entry(queue: str, spec: Mapping[str, Any], body: bytes) -> Entry:
@@ -119,6 +116,7 @@ def _entry(queue: str, spec: Mapping[str, Any], body: bytes) -> Entry:
     }
     return Entry(
         name=spec["name"],
+        numbers=tuple(spec["numbers"]),
         queue=queue,
         body=body,
         expected=spec["expected"],
@@ -139,21 +137,6 @@ def _without_null(values: Mapping[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in values.items() if value is not None}
 
 
-def _bytes(text: Any) -> bytes:
-    match text:
-        case str():
-            return text.encode()
-        case {"repeat": [str() as part, int() as times]}:
-            return part.encode() * times
-        case {"base64": str() as encoded}:
-            return base64.b64decode(encoded, validate=True)
-        case list():
-            return b"".join(map(_bytes, text))
-        case _:
-            raise ValueError(f"{text!r} is no text, no list of parts, no repeat and no base64")
-
-
 def _load(name: str, queue: str) -> list[dict[str, Any]]:
     """The entries of a file that are meant for this queue: for all of them, if it does not say."""
-    specs = json.loads((_HERE / f"{name}.json").read_text())
-    return [spec for spec in specs if queue in spec.get("queues", QUEUES)]
+    return [spec for spec in load(name) if queue in spec.get("queues", QUEUES)]

@@ -27,14 +27,15 @@ BAD: Final = b"a\xff\xfeb"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RawCase:
-    """A message with malformed properties that RabbitMQ takes, and what is expected of it."""
+    """A message with malformed properties, and what is expected of it."""
 
     name: str
+    numbers: tuple[int, ...]  # in the catalogue
     queue: str  # "replies" or "commands"
     routing_key: bytes
     properties: Mapping[str, bytes]  # encoded values by their names in `FLAGS`
     body: bytes
-    expected: str = "accepted"  # or the reason it is rejected for
+    expected: str = "accepted"  # or the reason it is rejected for, or "refused" by the broker
 
     def exchange(self, names: Names) -> str:
         return names.commands if self.queue == "commands" else names.replies
@@ -129,10 +130,13 @@ def publish_raw(
         connection.publish(exchange, routing_key, properties, content)
 
 
-def _reply(name: str, properties: Mapping[str, bytes], expected: str = "accepted") -> RawCase:
+def _reply(
+    number: int, name: str, properties: Mapping[str, bytes], expected: str = "accepted"
+) -> RawCase:
     usual = {"content_type": short_text(b"application/json")}
     return RawCase(
         name=name,
+        numbers=(number,),
         queue="replies",
         routing_key=b"SagaStepCompleted",
         properties={**usual, **properties},
@@ -142,10 +146,15 @@ def _reply(name: str, properties: Mapping[str, bytes], expected: str = "accepted
 
 
 def _command(
-    name: str, headers: bytes, expected: str = "accepted", routing_key: bytes | None = None
+    number: int,
+    name: str,
+    headers: bytes,
+    expected: str = "accepted",
+    routing_key: bytes | None = None,
 ) -> RawCase:
     return RawCase(
         name=name,
+        numbers=(number,),
         queue="commands",
         routing_key=routing_key or DESTINATION.encode(),
         properties={"headers": sized(headers)},
@@ -169,48 +178,61 @@ _EVERY_KIND: Final = b"".join(
 )
 
 RAW_CASES: Final = (
-    _reply("a message id that is not UTF-8", {"message_id": short_text(BAD)}),
-    _reply("a correlation id that is not UTF-8", {"correlation_id": short_text(BAD)}),
-    _reply("an app id that is not UTF-8", {"app_id": short_text(BAD)}),
-    _reply("an app id of NUL characters", {"app_id": short_text(b"a\0b")}),
+    _reply(1, "a message id that is not UTF-8", {"message_id": short_text(BAD)}),
+    _reply(2, "a correlation id that is not UTF-8", {"correlation_id": short_text(BAD)}),
+    _reply(2, "an app id that is not UTF-8", {"app_id": short_text(BAD)}),
+    _reply(2, "an app id of NUL characters", {"app_id": short_text(b"a\0b")}),
     _reply(
-        "a message id of 255 bytes that are not UTF-8", {"message_id": short_text(b"\xff" * 255)}
+        1, "a message id of 255 bytes that are not UTF-8", {"message_id": short_text(b"\xff" * 255)}
     ),
-    _reply("a reply_to that is not UTF-8", {"reply_to": short_text(BAD)}),
-    _reply("a type that is not UTF-8", {"message_type": short_text(BAD)}, "unknown_type"),
+    _reply(2, "a reply_to that is not UTF-8", {"reply_to": short_text(BAD)}),
+    _reply(2, "a type that is not UTF-8", {"message_type": short_text(BAD)}, "unknown_type"),
     _reply(
-        "a content type that is not UTF-8", {"content_type": short_text(BAD)}, "bad_content_type"
+        2, "a content type that is not UTF-8", {"content_type": short_text(BAD)}, "bad_content_type"
     ),
     _reply(
+        2,
         "an encoding that is not UTF-8",
         {"content_encoding": short_text(BAD)},
         "unsupported_encoding",
     ),
-    _reply("a timestamp in year 33658", {"timestamp": struct.pack(">Q", 999_999_999_999_999)}),
-    _reply("the timestamp 2^63", {"timestamp": struct.pack(">Q", 2**63)}),
-    _reply("the timestamp 2^64 - 1", {"timestamp": struct.pack(">Q", 2**64 - 1)}),
-    _reply("the priority 255", {"priority": b"\xff"}),
-    _reply("a header's name that is not UTF-8", _headers(short_text(BAD) + b"b\x01")),
-    _reply("a header's timestamp out of range", _headers(b"\x01kT" + b"\xff" * 8)),
-    _reply("header tables nested 3000 deep", _headers(nested_tables(3000))),
-    _reply("header arrays nested 3000 deep", _headers(b"\x01k" + nested_arrays(3000))),
-    _reply("the same header twice", _headers(b"\x01kb\x01" * 2)),
-    _reply("a header without a name", _headers(b"\0b\x01")),
-    _reply("every kind of header", _headers(_EVERY_KIND)),
+    _reply(3, "a timestamp in year 33658", {"timestamp": struct.pack(">Q", 999_999_999_999_999)}),
+    _reply(3, "the timestamp 2^63", {"timestamp": struct.pack(">Q", 2**63)}),
+    _reply(3, "the timestamp 2^64 - 1", {"timestamp": struct.pack(">Q", 2**64 - 1)}),
+    _reply(15, "the priority 255", {"priority": b"\xff"}),
+    _reply(4, "a header's name that is not UTF-8", _headers(short_text(BAD) + b"b\x01")),
+    _reply(5, "a header's timestamp out of range", _headers(b"\x01kT" + b"\xff" * 8)),
+    _reply(6, "header tables nested 3000 deep", _headers(nested_tables(3000))),
+    _reply(7, "header arrays nested 3000 deep", _headers(b"\x01k" + nested_arrays(3000))),
+    _reply(4, "the same header twice", _headers(b"\x01kb\x01" * 2)),
+    _reply(4, "a header without a name", _headers(b"\0b\x01")),
+    _reply(8, "every kind of header", _headers(_EVERY_KIND)),
     _reply(
+        8,
         "a text header with bytes for an attempt",
         _headers(b"\x0csaga-attemptS" + sized(BAD)),
         "bad_header",
     ),
-    _command("a direction that is not UTF-8", b"\x0esaga-directionS" + sized(BAD), "bad_header"),
-    _command("a command id that is not UTF-8", DIRECTION + b"\x0fsaga-command-idS" + sized(BAD)),
+    _command(8, "a direction that is not UTF-8", b"\x0esaga-directionS" + sized(BAD), "bad_header"),
+    _command(8, "a command id that is not UTF-8", DIRECTION + b"\x0fsaga-command-idS" + sized(BAD)),
     _command(
-        "a routing key that is not UTF-8", DIRECTION, "unknown_type", b"InventoryService." + BAD
+        18, "a routing key that is not UTF-8", DIRECTION, "unknown_type", b"InventoryService." + BAD
     ),
     _command(
+        18,
         "a routing key of 255 bytes",
         DIRECTION,
         "unknown_type",
         (b"InventoryService." + b"x" * 255)[:255],
     ),
+    _command(8, "a direction in bytes", b"\x0esaga-directionx" + sized(BAD), "bad_header"),
+)
+
+# Nobody else ever sees these: the broker closes the channel or connection of their sender.
+REFUSED_CASES: Final = (
+    _reply(9, "a header of no known kind", _headers(b"\x01kQ\0\0"), "refused"),
+    _reply(9, "a header with a negative length", _headers(b"\x01kS" + b"\xff" * 4), "refused"),
+    _reply(9, "a header that breaks off", _headers(b"\x01kl\0"), "refused"),
+    _reply(9, "a header that is no number", _headers(b"\x01kd\x7f\xf8" + b"\0" * 6), "refused"),
+    _reply(53, "a forged user", {"user_id": short_text(b"somebody-else")}, "refused"),
 )

@@ -64,7 +64,7 @@ STEPS = {
 NAMES = {
     "no name": ("", "Trip has a step named ''; use 1 to 100 characters"),
     "a number": (7, "Trip has a step named 7; use 1 to 100 characters"),
-    "too long": ("x" * 101, "Trip has a step named 'x+…; use 1 to 100 characters"),
+    "too long": ("x" * 101, "Trip has a step named 'x+'; use 1 to 100 characters"),
     "a line break": ("a\nb", r"Trip has a step named 'a\\nb'; use printable characters, .*"),
     "a NUL": ("a\0", r"Trip has a step named 'a\\x00'; use printable characters, .*"),
     "half a surrogate pair": ("\ud800", r"Trip has a step named .*; use printable characters, .*"),

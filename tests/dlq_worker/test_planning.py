@@ -78,6 +78,15 @@ def test_without_replays_a_person_is_called_at_once() -> None:
     assert moments(ReplayPolicy(limit=0)) == [0]
 
 
+@pytest.mark.parametrize(
+    ("limit", "tried"), [(0, "its retries"), (1, "1 replay"), (2, "2 replays")]
+)
+def test_the_alert_says_what_was_tried(limit: int, tried: str) -> None:
+    row = stored(COMPENSATION, replays=limit)
+    alert = planned(row, saga_after(*REFUND_FAILED), seconds=3600, policy=ReplayPolicy(limit=limit))
+    assert alert == Alert(f"the compensation still fails after {tried}", Severity.CRITICAL)
+
+
 def test_a_hundred_doublings_are_still_the_longest_pause() -> None:
     assert ReplayPolicy(limit=100).pause(100) == timedelta(hours=1)
 

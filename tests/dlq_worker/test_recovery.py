@@ -219,7 +219,8 @@ async def test_a_command_that_killed_its_participant_is_answered_for_it(world: W
     (answer,) = await world.sent(NAMES.replies)
     assert answer.type == "SagaStepFailed"
     assert body_of(answer)["effect"] == "unknown"
-    assert (answer.headers["saga-command-id"], answer.headers["saga-attempt"]) == ("command-1", 1)
+    command_id = command_id_for(SAGA, "pay", Direction.ACTION)
+    assert (answer.headers["saga-command-id"], answer.headers["saga-attempt"]) == (command_id, 1)
     assert await world.actions(letter_id) == ["arrived", "answered"]
     await happened(world.store, StepFailed(step="pay", error="e", effect_unknown=True))
     await world.look()

@@ -166,11 +166,18 @@ def test_an_action_is_answered_with_effect_unknown_and_its_own_identity() -> Non
     reply = verdict.reply
     assert (reply.type, reply.effect) == (ReplyType.STEP_FAILED, Effect.UNKNOWN)
     assert (reply.saga_id, reply.step_name) == (SAGA, "pay")
-    assert (reply.command_id, reply.attempt) == ("command-1", 1)
+    assert (reply.command_id, reply.attempt) == (command_id_for(SAGA, "pay", ACTION), 1)
     assert reply.error == (
         "PaymentService could not take the command: "
         "saga.commands.PaymentService gave it up: delivery_limit"
     )
+
+
+def test_an_answer_does_not_repeat_an_id_that_nobody_would_take() -> None:
+    headers = {**command_letter().headers, "saga-command-id": "x" * 300}
+    verdict = triage(replace(command_letter(), headers=headers), saga_after(*PAYING))
+    assert isinstance(verdict, AnswerForParticipant)
+    assert verdict.reply.command_id == command_id_for(SAGA, "pay", ACTION)
 
 
 def test_a_command_whose_body_was_cut_is_known_by_its_command_id() -> None:

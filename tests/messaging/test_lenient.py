@@ -20,9 +20,8 @@ from tests.conformance.worlds import SECONDS, receive
 from tests.corpus import DESTINATION, entries
 from tests.corpus.publishing import publish
 from tests.corpus.raw_amqp import (
-    COMMAND,
-    DIRECTION,
     RAW_CASES,
+    REFUSED_CASES,
     RawConnection,
     RefusedByBrokerError,
     publish_raw,
@@ -188,15 +187,16 @@ async def test_the_corpus_passes_the_real_broker_and_meets_its_fate(
 
 
 @pytest.mark.rabbitmq
-async def test_the_broker_refuses_a_header_of_no_known_kind(amqp_url: str, names: Names) -> None:
-    """Nobody else ever sees such a message: its sender's connection is closed."""
+async def test_what_the_broker_refuses_reaches_nobody_else(amqp_url: str, names: Names) -> None:
+    """Its sender's channel or connection is closed."""
     async with _broker(amqp_url, names) as broker:
         await broker.wait_ready(SECONDS)
-        unknown = {"headers": sized(DIRECTION + b"\x01kQ\0\0")}
-        with pytest.raises(RefusedByBrokerError):
-            await asyncio.to_thread(
-                publish_raw, amqp_url, names.commands, DESTINATION.encode(), unknown, COMMAND
-            )
+        for case in REFUSED_CASES:
+            key, exchange = case.routing_key, case.exchange(names)
+            with pytest.raises(RefusedByBrokerError):
+                await asyncio.to_thread(
+                    publish_raw, amqp_url, exchange, key, case.properties, case.body
+                )
         assert broker.is_ready()
 
 

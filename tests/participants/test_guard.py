@@ -2,6 +2,7 @@
 
 import itertools
 from collections.abc import Sequence
+from dataclasses import replace
 
 import pytest
 
@@ -88,6 +89,20 @@ def test_what_an_action_leaves(outcome: Completed | Later | Failed, state: State
 def test_a_failure_that_may_be_tried_again_keeps_no_reply() -> None:
     failed = Failed(error="?", retryable=True, effect=Effect.UNKNOWN)
     assert entry_after(ACTION, None, failed, DONE) == Entry(state=State.UNKNOWN)
+
+
+def test_a_failure_that_may_be_tried_again_is_kept_for_its_attempt() -> None:
+    """The saga may have given up: a copy of the command must not succeed behind its back."""
+    failed = Failed(error="busy", retryable=True)
+    busy = final_reply_to(command(ACTION), failed)
+    after = entry_after(ACTION, None, failed, busy, attempt=2)
+    assert after == Entry(state=State.FAILED, action_reply=replace(busy, attempt=2))
+    assert [verdict_on(ACTION, after, attempt=attempt) for attempt in (1, 2, 3)] == [
+        Repeat(replace(busy, attempt=2)),
+        Repeat(replace(busy, attempt=2)),
+        Execute(),
+    ]
+    assert verdict_on(COMPENSATION, after) == Bury()
 
 
 def test_a_compensation_keeps_what_the_action_said() -> None:

@@ -3,6 +3,7 @@
 import asyncio
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import date
 from typing import Any
 from uuid import UUID
@@ -179,12 +180,16 @@ async def test_a_business_failure_is_sticky(stage: Stage, shop: Shop) -> None:
     assert len(shop.contexts) == 1
 
 
-async def test_a_retryable_failure_is_tried_again_when_asked(stage: Stage, shop: Shop) -> None:
+async def test_a_retryable_failure_is_tried_again_by_the_next_attempt(
+    stage: Stage, shop: Shop
+) -> None:
     asked = command("TestService.Act", do="fail, retryable")
     async with running(stage.runner(shop.service)):
-        first = await stage.desk.ask(asked)
-        again = await stage.desk.ask(asked)
-    assert (first.retryable, again.retryable) == (True, True)
+        replies = [
+            await stage.desk.ask(replace(asked, attempt=attempt)) for attempt in (1, 1, 2, 1)
+        ]
+    assert [reply.retryable for reply in replies] == [True] * 4
+    assert [reply.attempt for reply in replies] == [1, 1, 2, 1]
     assert len(shop.contexts) == 2
 
 

@@ -114,7 +114,9 @@ def test_a_result_nested_too_deeply_is_no_completion() -> None:
     assert isinstance(outcome_of(result, ACTION), Unsendable)
 
 
-@pytest.mark.parametrize("answer", ["text", 7, ["list"], object()], ids=repr)
+@pytest.mark.parametrize(
+    "answer", ["text", 7, ["list"], object()], ids=lambda it: type(it).__name__
+)
 def test_something_that_is_no_object_is_no_completion(answer: object) -> None:
     assert isinstance(outcome_of(answer, ACTION), Unsendable)
 

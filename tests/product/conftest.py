@@ -3,12 +3,14 @@
 import asyncio
 import os
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from servers.postgres import PrivatePostgres, postgres_programs
 from servers.rabbit import PrivateRabbit, rabbit_programs
 
 from tests.product.installation import Place
+from tests.product.node import install, missing_tools
 from tests.product.places import drop_database, new_place, remove_topology
 from tests.product.scale import FULL, Scale, is_full, scale_of_environment
 
@@ -45,6 +47,19 @@ def postgres() -> Iterator[PrivatePostgres]:
         pytest.skip("no postgres on this machine")
     with PrivatePostgres() as server:
         yield server
+
+
+@pytest.fixture(scope="package")
+def node_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The participant in Node.js, ready to run."""
+    missing = missing_tools()
+    if missing and os.environ.get("CI"):
+        pytest.fail(f"{missing} not found")
+    if missing:
+        pytest.skip(f"{missing} not found")
+    folder = tmp_path_factory.mktemp("node")
+    install(folder)
+    return folder
 
 
 @pytest.fixture

@@ -24,19 +24,18 @@ async def start_by_client(place: Place, orders: Iterable[Asked]) -> None:
 
 
 async def start_by_message(place: Place, orders: Iterable[Asked]) -> None:
-    messages = [
-        aio_pika.Message(
-            json.dumps(
-                {"saga_type": each.saga_type, "saga_id": each.saga_id, "data": each.data}
-            ).encode(),
-            content_type="application/json",
-            delivery_mode=2,
-            type="StartSaga",
-            message_id=f"start-{each.saga_id}",
-        )
-        for each in orders
-    ]
-    await publish(place, place.names.starts, "StartSaga", messages)
+    await publish(place, place.names.starts, "StartSaga", [*map(start_message, orders)])
+
+
+def start_message(asked: Asked) -> aio_pika.Message:
+    wanted = {"saga_type": asked.saga_type, "saga_id": asked.saga_id, "data": asked.data}
+    return aio_pika.Message(
+        json.dumps(wanted).encode(),
+        content_type="application/json",
+        delivery_mode=2,
+        type="StartSaga",
+        message_id=f"start-{asked.saga_id}",
+    )
 
 
 async def post_nonsense(place: Place, message_ids: Sequence[str]) -> None:

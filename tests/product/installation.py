@@ -184,9 +184,9 @@ class Installation:
         """`saga participants run` for a module of `definitions`."""
         return self._daemon(module, ["participants", "run", module], settings)
 
-    def dlq_worker(self, **settings: str) -> Daemon:
+    def dlq_worker(self, *, name: str = "dlq-worker", **settings: str) -> Daemon:
         """`saga dlq run`."""
-        return self._daemon("dlq-worker", ["dlq", "run"], settings)
+        return self._daemon(name, ["dlq", "run"], settings)
 
     def daemon(self, name: str) -> Daemon:
         [found] = [each for each in self.daemons if each.name == name]

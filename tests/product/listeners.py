@@ -28,7 +28,7 @@ async def outcomes_told(place: Place) -> Mapping[str, set[str]]:
         queue = await channel.get_queue(heard_by_listeners(place), ensure=False)
         while message := await queue.get(no_ack=True, fail=False):
             for outcome in ("Completed", "Failed"):
-                if (message.type or "").endswith(f"Order{outcome}"):
+                if (message.type or "").endswith(outcome):
                     saga_id = json.loads(message.body)["saga_id"]
                     told.setdefault(saga_id, set()).add(outcome.lower())
     return told

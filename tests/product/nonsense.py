@@ -44,27 +44,56 @@ class Malformed:
     reason: str
     case: RawCase
 
+    @property
+    def name(self) -> str:
+        return self.case.name
 
-def bad_messages(place: Place) -> list[Bad]:
+
+def bad_messages(place: Place, prefix: str = "") -> list[Bad]:
     """All that the corpus has for each queue, and for the commands of every service."""
-    found = [_bad(place, entry, f"{queue}-{n}") for queue in QUEUES for n, entry in _all(queue)]
-    for service in ACTIONS[1:]:
-        for number, entry in _all("commands"):
-            if entry.routing_key == DESTINATION and len(entry.body) <= SMALL:
-                name = f"{service.partition('.')[0]}-{number}"
-                found.append(_bad(place, _to(entry, service), name))
+    found = [
+        _bad(place, entry, f"{prefix}{queue}-{n}") for queue in QUEUES for n, entry in _all(queue)
+    ]
+    for action in ACTIONS[1:]:
+        found += bad_commands(place, action, prefix)
     return found
 
 
-def malformed_messages() -> list[Malformed]:
+def bad_commands(place: Place, action: str, prefix: str = "", *, largest: int = SMALL) -> list[Bad]:
+    """What the corpus has for commands and is not about one service, as that action of another."""
+    service = action.partition(".")[0]
+    return [
+        _bad(place, _to(entry, action), f"{prefix}{service}-{number}")
+        for number, entry in _all("commands")
+        if entry.routing_key == DESTINATION and len(entry.body) <= largest
+    ]
+
+
+def malformed_messages(prefix: str = "") -> list[Malformed]:
     reasons = {ACCEPTED: UNKNOWN}
     return [
-        Malformed(id=f"raw-{number}", case=case, reason=reasons.get(case.expected, case.expected))
+        Malformed(
+            id=f"{prefix}raw-{number}", case=case, reason=reasons.get(case.expected, case.expected)
+        )
         for number, case in enumerate(RAW_CASES)
     ]
 
 
-def bad_dead_letters(place: Place) -> list[Bad]:
+def malformed_commands(action: str, prefix: str = "") -> list[Malformed]:
+    """Those that go to the first service, as that action of another."""
+    here = DESTINATION.encode()
+    return [
+        replace(
+            each,
+            id=f"{action.partition('.')[0]}-{each.id}",
+            case=replace(each.case, routing_key=action.encode()),
+        )
+        for each in malformed_messages(prefix)
+        if each.case.queue == "commands" and each.case.routing_key == here
+    ]
+
+
+def bad_dead_letters(place: Place, prefix: str = "") -> list[Bad]:
     """The bodies that are nothing, straight into the dead letters, by every way into them."""
     names = place.names
     queues = (names.starts, names.replies, names.commands_for("InventoryService"))
@@ -72,7 +101,7 @@ def bad_dead_letters(place: Place) -> list[Bad]:
     ways += tuple(f"rejected.{queue}" for queue in queues)
     found = []
     for number, entry in _all("replies"):
-        bad = _bad(place, entry, f"dead-{number}")
+        bad = _bad(place, entry, f"{prefix}dead-{number}")
         way = ways[number % len(ways)]
         found.append(replace(bad, exchange=names.dead, routing_key=way, reason=None))
     return found

@@ -1,27 +1,27 @@
 """Every bad message there is, to every queue: each becomes a dead letter, and sagas go on."""
 
 import asyncio
-from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+import re
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import pytest
 
+from tests.corpus.stories import Story
 from tests.product import audit
 from tests.product.customers import start_all
 from tests.product.installation import Installation, Place, installed, wait_for
-from tests.product.nonsense import (
-    Bad,
-    Malformed,
-    bad_dead_letters,
-    bad_messages,
-    malformed_messages,
-    publish_bad,
-    publish_malformed,
-)
+from tests.product.nonsense import ACTIONS, Bad, publish_bad, publish_malformed
 from tests.product.orders import ORDER, STEPS, Asked, order
+from tests.product.poison_storm import Storm, brew, told_if_it_fails, uncounted
 from tests.product.scale import Scale
+from tests.product.telling import late_replies, otherwise, stories_at, tell, user_of
 
+SERVICES = tuple(action.partition(".")[0] for action in ACTIONS)
+REJECTED = re.compile(
+    r"^(\S{19})\S* \[warning\s*\] (?:message rejected|dead letter) .*?reason=(\w+)", re.MULTILINE
+)
 SHARES = 10  # the bad and the good arrive in turns, so many of each
 
 pytestmark = [
@@ -36,18 +36,21 @@ def test_no_bad_input_stops_a_daemon_or_a_good_saga(
     place: Place, tmp_path: Path, scale: Scale
 ) -> None:
     good = list(good_orders(scale.good_sagas))
-    bad, malformed, dead = bad_messages(place), malformed_messages(), bad_dead_letters(place)
+    storm, told = brew(place), stories_at(place)
     with installed(place, tmp_path) as installation:
-        installation.orchestrator("orchestrator.examples.order_fulfillment")
+        _orchestrator(installation)
         installation.participants()
         installation.dlq_worker()
         installation.start()
         pids = installation.pids()
-        asyncio.run(_mix(place, good, [*bad, *dead]))
-        publish_malformed(place, malformed)
+        asyncio.run(_mix(place, good, [*storm.bad, *storm.dead]))
+        publish_malformed(place, storm.malformed)
+        asyncio.run(tell(place, told))
         ids = [each.saga_id for each in good]
         states = audit.Progress(place).wait_until_ended(ids, seconds=60)
-        _meet_their_fates(place, bad, malformed, dead)
+        _met_their_fates(place, storm, told)
+        _each_was_counted(installation, storm, told)
+        _floods_were_logged_in_moderation(installation)
         assert installation.pids() == pids
         installation.wait_ready()
         _nobody_was_surprised(installation)
@@ -56,6 +59,18 @@ def test_no_bad_input_stops_a_daemon_or_a_good_saga(
     assert list(books.problems) == []
     assert list(audit.disagreements(books, states)) == []
     assert audit.history_gaps(place) == []
+
+
+def _orchestrator(installation: Installation) -> None:
+    """It accepts answers only from the participants' user, and from nobody for ForeignService."""
+    user = user_of(installation.place)
+    users = ",".join(f"{service}={user}" for service in (*SERVICES, "StoryService"))
+    installation.orchestrator(
+        "orchestrator.examples.order_fulfillment",
+        "story_sagas",
+        SAGA_REQUIRE_USER_ID="true",
+        SAGA_PARTICIPANT_USERS=users,
+    )
 
 
 def good_orders(count: int) -> Iterable[Asked]:
@@ -78,39 +93,30 @@ async def _mix(place: Place, good: Sequence[Asked], bad: Sequence[Bad]) -> None:
         )
 
 
-def _meet_their_fates(
-    place: Place, bad: Sequence[Bad], malformed: Sequence[Malformed], dead: Sequence[Bad]
-) -> None:
-    """Every dead letter with its reason; every order that is no order, a saga that failed."""
-    letters = [(each.id, each.reason) for each in (*bad, *malformed) if each.reason]
-    stored = [each.id for each in dead] + [f"dead-{each.id}" for each in malformed]
-    sagas = [each.id for each in bad if each.reason is None]
-
+def _met_their_fates(place: Place, storm: Storm, told: Sequence[Story]) -> None:
     def missing() -> list[str]:
-        reasons, now = _reasons(place), audit.states(place)
-        return [
-            *(f"{name}: {reason}" for name, reason in letters if reason not in reasons[name]),
-            *(name for name in stored if name not in reasons),
-            *(name for name in sagas if now.get(name) != "failed"),
-        ]
+        return [*storm.missing(place), *otherwise(place, told)]
 
-    try:
+    with told_if_it_fails(missing):
         wait_for(lambda: not missing(), "every bad message has met its fate", seconds=60)
-    except AssertionError as error:
-        names = {each.id: each.name for each in bad}
-        told = [f"{line} ({names.get(line.partition(':')[0])})" for line in missing()]
-        error.add_note("\n".join(told[:40]))
-        raise
 
 
-def _reasons(place: Place) -> Mapping[str, set[str]]:
-    """The reasons of the dead letters, by every name that a message may be known by."""
-    reasons: dict[str, set[str]] = defaultdict(set)
-    for row in audit.letters(place):
-        original = row["headers"].get("saga-original-message-id")
-        for name in (original, row["message_id"], row["saga_id"]):
-            reasons[name].add(row["reason"])
-    return reasons
+def _each_was_counted(installation: Installation, storm: Storm, told: Sequence[Story]) -> None:
+    late = late_replies(told)
+    rejecting = [each for each in installation.daemons if each.name != "dlq-worker"]
+    assert uncounted(rejecting, "saga_bad_input_total", "reason", storm.reasons) == []
+    assert uncounted(installation.daemons, "saga_late_replies_total", "kind", late) == []
+    keeping = [installation.daemon("dlq-worker")]
+    assert uncounted(keeping, "saga_dead_letters_total", "reason", storm.reasons) == []
+
+
+def _floods_were_logged_in_moderation(installation: Installation) -> None:
+    """Ten lines for each reason in any second, so twenty in a second of the clock."""
+    for daemon in installation.daemons:
+        lines = REJECTED.findall(daemon.log)
+        assert lines, daemon.name
+        worst, count = Counter(lines).most_common(1)[0]
+        assert count <= 20, f"{daemon.name} has {count} lines of {worst}"
 
 
 def _nobody_was_surprised(installation: Installation) -> None:

@@ -1,9 +1,6 @@
 """The participant in Node.js completes and compensates sagas beside those in Python."""
 
 import asyncio
-import os
-import shutil
-import subprocess
 from pathlib import Path
 
 import psycopg
@@ -11,11 +8,10 @@ import pytest
 
 from tests.product import audit
 from tests.product.customers import start_all
-from tests.product.installation import ROOT, Place, installed
+from tests.product.installation import Place, installed
+from tests.product.node import INSTALL_SECONDS
 from tests.product.orders import EAGER, Asked, order
 
-EXAMPLE = ROOT / "docs" / "examples" / "node"
-INSTALL_SECONDS = 240.0
 SAGAS = 20
 
 pytestmark = [
@@ -25,31 +21,6 @@ pytestmark = [
     pytest.mark.slow,
     pytest.mark.timeout(INSTALL_SECONDS + 120),
 ]
-
-
-@pytest.fixture
-def node_folder(tmp_path: Path) -> Path:
-    """The example with its packages, in a folder of its own."""
-    missing = [tool for tool in ("node", "npm") if shutil.which(tool) is None]
-    if missing and os.environ.get("CI"):
-        pytest.fail(f"{' and '.join(missing)} not found")
-    if missing:
-        pytest.skip(f"{' and '.join(missing)} not found")
-    folder = tmp_path / "node"
-    folder.mkdir()
-    for name in ("package.json", "notification-service.mjs"):
-        shutil.copy(EXAMPLE / name, folder)
-    quiet = ("--no-package-lock", "--no-audit", "--no-fund", "--ignore-scripts")
-    done = subprocess.run(
-        ["npm", "install", *quiet],
-        cwd=folder,
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=INSTALL_SECONDS,
-    )
-    assert done.returncode == 0, done.stderr
-    return folder
 
 
 def test_a_node_participant_completes_and_compensates_sagas_beside_python_ones(

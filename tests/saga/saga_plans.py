@@ -11,6 +11,7 @@ from saga_stories import ONCE, TWICE, plan, step
 from orchestrator.saga.plan import OnExhausted, OnTimeout, PlannedStep, RetryPolicy
 
 Shape = tuple[int, ...]  # how many steps each stage has
+Plan = tuple[PlannedStep, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,12 +29,19 @@ MANNERS: Final[Mapping[str, Manner]] = {
     "resend": Manner(retry=TWICE, on_timeout=OnTimeout.RESEND),
     "stubborn": Manner(compensation_retry=TWICE, on_exhausted=OnExhausted.CONTINUE),
     "twice": Manner(retry=TWICE, compensation_retry=TWICE),
+    "dogged": Manner(
+        retry=TWICE,
+        compensation_retry=TWICE,
+        on_timeout=OnTimeout.RESEND,
+        on_exhausted=OnExhausted.CONTINUE,
+    ),
 }
 SHAPES: Final[Mapping[int, Sequence[Shape]]] = {
+    0: [()],
     1: [(1,)],
     2: [(1, 1), (2,)],
-    3: [(1, 1, 1), (2, 1), (1, 2)],
-    4: [(1, 1, 1, 1), (2, 1, 1), (1, 2, 1), (1, 1, 2), (2, 2)],
+    3: [(1, 1, 1), (2, 1), (1, 2), (3,)],
+    4: [(1, 1, 1, 1), (2, 1, 1), (1, 2, 1), (1, 1, 2), (2, 2), (3, 1), (1, 3), (4,)],
 }
 
 
@@ -43,16 +51,8 @@ def plans(size: int, manner: Manner) -> Iterator[tuple[str, tuple[PlannedStep, .
         alone = [stage for stage, steps in enumerate(shape) if steps == 1]
         for pivot, undoable in product([None, *alone], product((True, False), repeat=size)):
             stages = _stages(shape, pivot, undoable, manner)
-            if stages is not None:
+            if stages is not None and _is_in_order(stages):
                 yield _name_of(stages), plan(*stages)
-
-
-def usual_plans(size: int, manner: Manner) -> Iterator[tuple[str, tuple[PlannedStep, ...]]]:
-    """Those whose steps can all be undone, but for the pivot and what comes after it."""
-    for name, found in plans(size, manner):
-        pivot = next((step.stage for step in found if step.pivot), size)
-        if all(step.compensation for step in found if step.stage < pivot):
-            yield name, found
 
 
 def _stages(
@@ -67,6 +67,12 @@ def _stages(
             return None
         stages.append([_step(name, undo, number == pivot, manner) for name, undo in mine])
     return stages
+
+
+def _is_in_order(stages: Sequence[Sequence[PlannedStep]]) -> bool:
+    """Of the plans that differ only in how a stage's steps are listed, one will do."""
+    orders = [[step.compensation is None for step in stage] for stage in stages]
+    return all(order == sorted(order) for order in orders)
 
 
 def _step(name: str, undo: bool, pivot: bool, manner: Manner) -> PlannedStep:

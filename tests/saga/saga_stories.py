@@ -37,6 +37,7 @@ MINUTE = timedelta(minutes=1)
 TIMEOUT = 5 * MINUTE
 ONCE = RetryPolicy(max_attempts=1)
 TWICE = RetryPolicy(max_attempts=2)
+THRICE = RetryPolicy(max_attempts=3)
 FINAL = {SagaState.COMPLETED, SagaState.FAILED}
 
 

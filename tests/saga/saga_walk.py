@@ -1,207 +1,138 @@
 """Every state that a saga of a given plan can reach, whatever happens to it in any order.
 
-Moments are all alike: a clock may reach any of them first, as with timeouts of any length.
+Moments are all alike: a clock may reach any of them first, as with timeouts of any length. Two
+states are the same if they differ only in what no rule looks at (how long, how often beyond its
+budget, which id), or in which of several like steps of one parallel stage is in which status.
 """
 
+from collections import deque
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
-from datetime import datetime
+from dataclasses import dataclass, replace
+from itertools import chain, combinations, groupby, islice, permutations
 from typing import Any
 
-from saga_stories import MINUTE, NOON, pause
+from saga_happenings import DATA, answers, at_any_time, people, redeliveries, settlements
+from saga_rules import SOUND, Rules
+from saga_shapes import Shapes, State
+from saga_stories import NOON, pause
 
-from orchestrator.saga import decide as core
 from orchestrator.saga.plan import OnExhausted, PlannedStep
-from orchestrator.saga.start import begin, requested
-from orchestrator.saga.state import (
-    CancelRequested,
-    CompensationCompleted,
-    CompensationFailed,
-    Decision,
-    Event,
-    Failure,
-    Outbound,
-    OutboundKind,
-    Published,
-    ResolveRequested,
-    RetryRequested,
-    Saga,
-    StartRepeated,
-    Step,
-    StepCompleted,
-    StepFailed,
-    StepStatus,
-    TimeReached,
-)
-
-LATER = NOON + 60 * MINUTE
-VERSION = 100
-BACK = {StepStatus.COMPENSATING, StepStatus.COMPENSATED, StepStatus.COMPENSATION_FAILED}
-
-Key = tuple[Any, ...]
-Arrow = tuple[Saga, Event, Decision]
+from orchestrator.saga.start import requested
+from orchestrator.saga.state import Decision, Event, Saga, Step, TimeReached
 
 
-def walk(plan: Sequence[PlannedStep], on_exhausted: OnExhausted) -> Iterator[Arrow]:
-    """Each state with each event and what follows; every state is visited once."""
-    first = _beginning(plan, on_exhausted)
-    seen = {key_of(first)}
-    ahead = [first]
-    while ahead:
-        saga = ahead.pop()
-        for before, event in _happenings(saga):
-            decision = core.decide(before, event, now=NOON, delay=pause)
-            yield before, event, decision
-            if decision.saga is before:
-                continue
-            after = alike(decision.saga)
-            key = key_of(after)
-            if key not in seen:
-                seen.add(key)
-                ahead.append(after)
+@dataclass(slots=True)
+class Arrow:
+    """One event and what follows from it."""
+
+    rules: Rules
+    before: Saga
+    event: Event | None  # None: it begins
+    decision: Decision
+    is_new: bool = True  # leads to a saga whose like has not been seen
+
+    @property
+    def after(self) -> Saga:
+        return self.decision.saga
 
 
-def _beginning(plan: Sequence[PlannedStep], on_exhausted: OnExhausted) -> Saga:
-    asked = requested(saga_id="s", saga_type="Order", data={}, input_digest="d", now=NOON)
-    decision = begin(
-        asked, plan, on_exhausted=on_exhausted, now=NOON, delay=pause, cause="m", actor=None
-    )
-    return alike(decision.saga)
+class Walk:
+    """Through all sagas of one plan. `states` and `arrows` say how many it has seen.
 
+    Like steps of one stage count as one another if it is `symmetric`; what a saga owes makes it
+    another one if `owing`; it stops after `most` arrows.
+    """
 
-# --- what may happen -------------------------------------------------------------------
+    def __init__(
+        self,
+        plan: Sequence[PlannedStep],
+        on_exhausted: OnExhausted,
+        *,
+        rules: Rules = SOUND,
+        symmetric: bool = True,
+        owing: bool = True,
+        most: int | None = None,
+    ) -> None:
+        self.states = 0
+        self.arrows = 0
+        self.seen: set[State] = set()
+        self._most = most
+        self._plan = plan
+        self._on_exhausted = on_exhausted
+        self._rules = rules
+        self.shapes = Shapes(plan, symmetric=symmetric, owing=owing)
+        self._ahead: deque[Saga] = deque()  # the nearest first
 
+    def __iter__(self) -> Iterator[Arrow]:
+        for arrow in islice(chain(self._beginnings(), self._onwards()), self._most):
+            self.arrows += 1
+            yield arrow
 
-def _happenings(saga: Saga) -> Iterator[tuple[Saga, Event]]:
-    for step in saga.steps:
-        for event in _replies(step):
+    def _beginnings(self) -> Iterator[Arrow]:
+        asked = requested(saga_id="s", saga_type="Order", data=DATA, input_digest="d", now=NOON)
+        for cause in ("m", None):
+            decision = self._rules.begin(
+                asked,
+                self._plan,
+                on_exhausted=self._on_exhausted,
+                now=NOON,
+                delay=pause,
+                cause=cause,
+            )
+            before = replace(asked, steps=tuple(Step(plan=planned) for planned in self._plan))
+            is_new = self._visit(decision.saga)
+            yield Arrow(self._rules, before, None, decision, is_new)
+
+    def _onwards(self) -> Iterator[Arrow]:
+        decide, rules = self._rules.decide, self._rules
+        while self._ahead:
+            saga = self._ahead.popleft()
+            for before, event in self._happenings(saga):
+                decision = decide(before, event, now=NOON, delay=pause)
+                is_new = decision.saga is not before and self._visit(decision.saga)
+                yield Arrow(rules, before, event, decision, is_new)
+
+    def _visit(self, saga: Saga) -> bool:
+        """Go there later, if its like has not been seen. True: nor has its exact shape."""
+        state, is_new_shape = self.shapes.state_of(saga)
+        if state not in self.seen:
+            self.seen.add(state)
+            self.states += 1
+            self._ahead.append(self.shapes.plain(saga))
+        return is_new_shape
+
+    def _happenings(self, saga: Saga) -> Iterator[tuple[Saga, Event]]:
+        for step in self.shapes.unlike(saga):
+            for event in chain(answers(step), people(step)):
+                yield saga, event
+        for event in chain(at_any_time(), redeliveries(saga), settlements(saga)):
             yield saga, event
-        yield saga, RetryRequested(step=step.name, reason="r", actor="a")
-        yield saga, ResolveRequested(step=step.name, reason="r", actor="a")
-    yield saga, CancelRequested(reason="r", actor="a")
-    yield saga, CancelRequested(reason="r", actor="a", cause="c")
-    yield saga, StartRepeated(cause="n")
-    yield from _published(saga)
-    yield from _moments(saga)
+        for moment in self._moments(saga):
+            yield moment, TIME
+
+    def _moments(self, saga: Saga) -> Iterator[Saga]:
+        """The clock reaches the moments of any of the steps, and works in any order at all."""
+        waiting = [step.name for step in saga.steps if step.deadline or step.retry_at]
+        if not waiting and saga.resend_at:
+            yield saga
+        for size in range(1, len(waiting) + 1):
+            for names in combinations(waiting, size):
+                steps = tuple(
+                    self.shapes.due(step) if step.name in names else step for step in saga.steps
+                )
+                for order in self._orders(steps) if size == len(waiting) > 1 else (steps,):
+                    yield replace(saga, steps=order)
+
+    def _orders(self, steps: tuple[Step, ...]) -> Iterator[tuple[Step, ...]]:
+        """The same steps, those of a stage in every order that makes a difference."""
+        found: dict[Any, tuple[Step, ...]] = {(): ()}
+        for _, stage in groupby(steps, key=lambda step: step.plan.stage):
+            found = {
+                (*known, *(self.shapes.number_of(step) for step in order)): (*before, *order)
+                for order in permutations(stage)
+                for known, before in found.items()
+            }
+        return iter(found.values())
 
 
-def _replies(step: Step) -> Iterator[Event]:
-    origin: dict[str, Any] = {"step": step.name, "cause": "n"}
-    yield StepCompleted(**origin, result={})
-    for retryable in (False, True):
-        yield StepFailed(**origin, error="no", retryable=retryable)
-        yield StepFailed(**origin, error="no", retryable=retryable, effect_unknown=True)
-        yield CompensationFailed(**origin, error="no", retryable=retryable)
-    yield CompensationCompleted(**origin)
-    if step.attempts > 1:
-        yield StepCompleted(**origin, result={}, attempt=1)
-        yield StepFailed(**origin, error="old", attempt=1)
-    if step.compensation_attempts > 1:
-        yield CompensationFailed(**origin, error="old", attempt=1)
-
-
-def _published(saga: Saga) -> Iterator[tuple[Saga, Event]]:
-    commands = {owed.step for owed in saga.outbound if _is_command(owed)}
-    if saga.outbound:
-        yield saga, Published(version=saga.version)
-    for name in sorted(name for name in commands if name):
-        yield saga, Published(version=saga.version, unroutable=frozenset({name}))
-        yield saga, Published(version=None, unroutable=frozenset({name}))
-
-
-def _moments(saga: Saga) -> Iterator[tuple[Saga, Event]]:
-    """The clock reaches one step's moment, or all of them at once."""
-    waiting = [step.name for step in saga.steps if step.deadline or step.retry_at]
-    for names in {*((name,) for name in waiting), tuple(waiting)}:
-        steps = tuple(_due(step) if step.name in names else step for step in saga.steps)
-        yield replace(saga, steps=steps), TimeReached()
-
-
-def _due(step: Step) -> Step:
-    return replace(step, deadline=step.deadline and NOON, retry_at=step.retry_at and NOON)
-
-
-# --- what makes two states the same ----------------------------------------------------
-
-
-def alike(saga: Saga) -> Saga:
-    """The saga without what never matters: how long, how often beyond its budget, which id."""
-    failure = saga.first_failure
-    return replace(
-        saga,
-        version=VERSION,
-        steps=tuple(_alike_step(step) for step in saga.steps),
-        cancel_reason=saga.cancel_reason and "cancelled",
-        first_failure=failure and Failure(step=failure.step, error="no", at=NOON),
-        outbound=tuple(dict.fromkeys(_alike_outbound(owed) for owed in saga.outbound)),
-        resend_at=_alike_moment(saga.resend_at),
-        updated_at=NOON,
-        ended_at=saga.ended_at and NOON,
-    )
-
-
-def _alike_step(step: Step) -> Step:
-    going_back = step.status in BACK
-    attempts, forgiven = _alike_attempts(step.attempts, 0 if going_back else step.forgiven)
-    back, forgiven_back = _alike_attempts(
-        step.compensation_attempts, step.forgiven if going_back else 0
-    )
-    return replace(
-        step,
-        attempts=attempts,
-        compensation_attempts=back,
-        forgiven=forgiven_back if going_back else forgiven,
-        deadline=_alike_moment(step.deadline),
-        retry_at=_alike_moment(step.retry_at),
-        started_at=None,
-        completed_at=None,
-        compensation_started_at=None,
-        compensated_at=None,
-    )
-
-
-def _alike_attempts(attempts: int, forgiven: int) -> tuple[int, int]:
-    """Those that are forgiven are one, if any."""
-    kept = min(forgiven, 1)
-    return attempts - forgiven + kept, kept
-
-
-def _alike_outbound(owed: Outbound) -> Outbound:
-    return replace(owed, body="", cause=owed.cause and "m", attempt=None, deadline=None, error=None)
-
-
-def _alike_moment(moment: datetime | None) -> datetime | None:
-    return moment and LATER
-
-
-def key_of(saga: Saga) -> Key:
-    """What decides on the future of the saga, and nothing else."""
-    return (
-        saga.state,
-        saga.cancel_reason is None,
-        saga.first_failure is None,
-        tuple(_key_of_step(step) for step in saga.steps),
-    )
-
-
-def _key_of_step(step: Step) -> Key:
-    match step.status:
-        case StepStatus.PENDING | StepStatus.COMPLETED | StepStatus.COMPENSATION_FAILED:
-            return (step.status,)
-        case StepStatus.COMPENSATED:
-            return (step.status, step.result is None)
-        case StepStatus.FAILED:
-            return (step.status, step.effect_unknown, step.result is None)
-        case StepStatus.EXECUTING:
-            return (step.effect_unknown, *_key_of_attempt(step, step.attempts))
-        case StepStatus.COMPENSATING:
-            return (step.result is None, *_key_of_attempt(step, step.compensation_attempts))
-
-
-def _key_of_attempt(step: Step, attempts: int) -> Key:
-    counted = attempts - step.forgiven
-    return (step.status, counted, attempts > 1, step.deadline is None, step.unroutable)
-
-
-def _is_command(owed: Outbound) -> bool:
-    return owed.kind is OutboundKind.COMMAND
+TIME: Any = TimeReached()

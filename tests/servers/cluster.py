@@ -10,7 +10,6 @@ from servers.private import ServerFailed
 from servers.rabbit import PrivateRabbit
 
 NODES = 3
-_MEMBERS = 'lists:join(" ", [atom_to_list(N) || N <- rabbit_mnesia:cluster_nodes(running)])'
 
 
 class RabbitCluster:
@@ -30,8 +29,8 @@ class RabbitCluster:
     def start(self) -> None:
         """All nodes that do not run, at once, for they wait for each other. Whole on return."""
         with ThreadPoolExecutor() as pool:
-            list(pool.map(PrivateRabbit.start, self.nodes))
-        if not wait_until(self._is_whole, seconds=90):
+            list(pool.map(lambda node: node.start(seconds=150), self.nodes))
+        if not wait_until(self._is_whole, seconds=150):
             raise ServerFailed("the nodes of the cluster did not find each other")
 
     def resume(self) -> None:
@@ -110,11 +109,11 @@ class RabbitCluster:
         return [other for other in self.nodes if other is not node and other.is_running()]
 
     def _is_whole(self) -> bool:
-        return all(is_listening(node.port) and self._sees_all(node) for node in self.nodes)
-
-    def _sees_all(self, node: PrivateRabbit) -> bool:
+        """All serve clients, and the first sees the others. A paused node does not listen."""
+        if not all(is_listening(node.port) for node in self.nodes):
+            return False
         try:
-            said = node.rabbitmqctl("eval", f"{_MEMBERS}.")
+            seen = self.nodes[0].rabbitmqctl("eval", "[node() | nodes()].")
         except ServerFailed:
             return False
-        return all(other.node_name in said for other in self.nodes)
+        return all(node.node_name in seen for node in self.nodes)

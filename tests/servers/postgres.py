@@ -6,6 +6,7 @@ import secrets
 import shutil
 import signal
 import subprocess
+from collections.abc import Mapping
 from pathlib import Path
 
 from servers.network import free_ports, postgres_answers
@@ -34,7 +35,14 @@ class PrivatePostgres(PrivateServer):
     name = "PostgreSQL"
     stop_signal = signal.SIGINT  # "fast": open transactions are rolled back
 
-    def __init__(self, programs: Path | None = None) -> None:
+    def __init__(
+        self,
+        programs: Path | None = None,
+        *,
+        settings: Mapping[str, object] | None = None,
+        env: Mapping[str, str] | None = None,
+    ) -> None:
+        """`settings` are further parameters of the server, `env` what its surroundings add."""
         found = programs or postgres_programs()
         if not found:
             raise ServerFailed("no PostgreSQL programs here; `apt-get install postgresql`")
@@ -44,6 +52,8 @@ class PrivatePostgres(PrivateServer):
         self._password = secrets.token_urlsafe(12)
         self._port = free_ports(1)[0]
         self._data = self.directory / "data"
+        self._settings = settings or {}
+        self._env = env or {}
 
     @property
     def url(self) -> str:
@@ -64,38 +74,46 @@ class PrivatePostgres(PrivateServer):
             "unix_socket_directories": "",
             "max_connections": 200,
             "fsync": "on",
+            **self._settings,
         }
         options = [f"--{key}={value}" for key, value in settings.items()]
         return ServerProcess(
             [str(self._programs / "postgres"), "-D", str(self._data), *options],
             log=self.log,
             directory=self.directory,
+            env={**os.environ, **self._env},
             user=self._user,
         )
 
     def _create_cluster(self) -> None:
-        """`initdb` refuses root, so the directory goes to an unprivileged user first."""
         password_file = self.directory / "password"
         password_file.write_text(self._password)
-        if self._user:
-            for path in (self.directory, password_file):
-                shutil.chown(path, self._user)
-        command = [
-            str(self._programs / "initdb"),
+        self._give(self.directory, password_file)
+        self._run(
+            "initdb",
             f"--pgdata={self._data}",
             f"--pwfile={password_file}",
             *("--username=postgres", "--auth=scram-sha-256", "--encoding=UTF8", "--locale=C"),
-        ]
-        made = subprocess.run(
-            command,
+        )
+
+    def _give(self, *paths: Path) -> None:
+        """To the unprivileged user: the programs refuse root."""
+        if self._user:
+            for path in paths:
+                shutil.chown(path, self._user)
+
+    def _run(self, program: str, *arguments: str) -> None:
+        """One of PostgreSQL's programs, to its end."""
+        done = subprocess.run(
+            [str(self._programs / program), *arguments],
             capture_output=True,
             text=True,
             check=False,
             cwd=self.directory,
             **run_as(self._user),
         )
-        if made.returncode:
-            raise ServerFailed(f"initdb failed: {made.stderr.strip()}")
+        if done.returncode:
+            raise ServerFailed(f"{program} failed: {done.stderr.strip()}")
 
     def _answers(self) -> bool:
         """The port opens before recovery ends; the pid file tells the difference."""

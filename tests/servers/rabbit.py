@@ -78,18 +78,23 @@ class PrivateRabbit(PrivateServer):
         version = rabbit_version(self.url)
         return f"{version} of its own on port {self._port}, from {self._programs}"
 
-    def rabbitmqctl(self, *arguments: str, seconds: float = 60) -> str:
+    def rabbitmqctl(self, *arguments: str, seconds: float = 150) -> str:
         """What `rabbitmqctl ARGUMENTS` prints. Raises ServerFailed when it fails."""
         self._start_mapper()
-        done = subprocess.run(
-            [str(self._programs / "rabbitmqctl"), "--quiet", *arguments],
-            capture_output=True,
-            text=True,
-            check=False,
-            env=self._env,
-            cwd=self.directory,
-            timeout=seconds,
-        )
+        command = [str(self._programs / "rabbitmqctl"), "--quiet", *arguments]
+        try:
+            done = subprocess.run(
+                command,
+                capture_output=True,
+                text=True,
+                check=False,
+                env=self._env,
+                cwd=self.directory,
+                timeout=seconds,
+            )
+        except subprocess.TimeoutExpired as error:
+            problem = f"rabbitmqctl {arguments[0]} took more than {seconds:g} s"
+            raise ServerFailed(problem) from error
         if done.returncode:
             said = (done.stderr or done.stdout).strip()
             raise ServerFailed(f"rabbitmqctl {arguments[0]} exited {done.returncode}: {said}")

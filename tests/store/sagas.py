@@ -80,7 +80,13 @@ async def insert(store: DatabaseStore, *sagas: Saga) -> None:
 
 async def load(store: DatabaseStore, saga_id: str) -> Saga | None:
     async with store.transaction() as transaction:
-        return (await transaction.lock([saga_id])).get(saga_id)
+        saga = (await transaction.lock([saga_id])).get(saga_id)
+        return saga and as_stored(saga)
+
+
+def as_stored(saga: Saga) -> Saga:
+    """Without what the store says of the present: the epoch, and the doubt that it brings."""
+    return replace(saga, epochs=saga.epochs[:-1], in_doubt=False)
 
 
 async def now(store: DatabaseStore) -> datetime:

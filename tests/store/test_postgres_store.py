@@ -3,17 +3,23 @@
 import asyncio
 import time
 from collections.abc import AsyncIterator
+from datetime import datetime
 from typing import Any
+from urllib.parse import urlsplit
 
 import psycopg
 import pytest
-from sqlalchemy import event
+from sqlalchemy import event, text
+from sqlalchemy.ext.asyncio import AsyncConnection
 from store.sagas import advanced, decided, insert, insert_due, load, now, running
 
+from chassis.patience import ImpatientConnection
 from messaging.errors import Unavailable
+from orchestrator.store import postgres
 from orchestrator.store.listener import CHANNEL
 from orchestrator.store.postgres import PostgresStore
 from orchestrator.store.sqlite import SqliteStore
+from tests.faults.proxy import FaultProxy
 
 pytestmark = pytest.mark.postgres
 
@@ -54,6 +60,33 @@ async def test_inserts_of_the_same_ids_in_any_order_do_not_deadlock(
         await _until_somebody_waits_for_a_lock(empty_database_url)
         await transaction.insert([decided(running("c", at))])
     assert await backwards == {"a", "c"}
+
+
+async def test_a_server_that_falls_silent_is_unavailable_soon(
+    empty_database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    parts = urlsplit(empty_database_url)
+    async with FaultProxy(parts.hostname or "", parts.port or 5432) as proxy:
+        store = PostgresStore(f"{proxy.url(empty_database_url)}?connect_timeout=2")
+        await store.upgrade()
+        monkeypatch.setattr(ImpatientConnection, "patience", 0.5)
+        proxy.freeze()
+        for _ in range(2):  # over the connection that it has, and over a new one
+            with pytest.raises(Unavailable):
+                await asyncio.wait_for(store.next_wake_at(), 10)
+        proxy.thaw()
+        assert await store.next_wake_at() is None
+        await store.close()
+
+
+async def test_whoever_sets_another_timeout_for_statements_is_waited_for(
+    empty_database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ImpatientConnection, "patience", 0.1)
+    store = PostgresStore(f"{empty_database_url}?options=-c%20statement_timeout%3D5s")
+    async with store.reading() as connection:
+        await connection.execute(text("SELECT pg_sleep(0.3)"))
+    await store.close()
 
 
 async def test_a_lock_is_waited_for_two_seconds(store: PostgresStore) -> None:
@@ -139,8 +172,8 @@ async def test_a_waiter_survives_the_loss_of_its_connection(
 async def test_one_listener_serves_all_waits_and_goes_with_the_store(
     store: PostgresStore, empty_database_url: str
 ) -> None:
-    for _ in range(3):
-        await store.wait_for_due(0.02)
+    for timeout in (5, 0.02, 0.02):  # the first ends when it is connected
+        await store.wait_for_due(timeout)
     assert await _listeners(empty_database_url) == 1
     await store.close()
     async with asyncio.timeout(10):
@@ -190,6 +223,27 @@ async def test_an_insert_of_thousands_is_one_statement(store: PostgresStore) -> 
         assert not await transaction.insert(many)
     async with store.transaction() as transaction:
         assert len(await transaction.lock([each.saga.saga_id for each in many])) == 3000
+
+
+async def test_a_connection_lost_before_the_first_statement_is_told_in_no_stack(
+    store: PostgresStore,
+    empty_database_url: str,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    begin = postgres._begin
+
+    async def begin_too_late(connection: AsyncConnection, epoch: str) -> tuple[datetime, str]:
+        await _kill_sessions(empty_database_url)
+        return await begin(connection, epoch)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(postgres, "_begin", begin_too_late)
+        with pytest.raises(Unavailable):
+            async with store.transaction():
+                pass
+    assert [record.message for record in caplog.records if record.name[:10] == "sqlalchemy"] == []
+    assert await load(store, "nobody") is None
 
 
 async def _kill_sessions(url: str) -> None:

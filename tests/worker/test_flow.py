@@ -1,11 +1,17 @@
 """The worker moves sagas from reply to reply."""
 
-from datetime import timedelta
+import asyncio
+from datetime import datetime, timedelta, tzinfo
+from typing import Self
+
+import pytest
 
 from chassis.facts import DeadLettered, SagaAdvanced
 from messaging import codec
 from messaging.contract import CancelRequest, Direction
-from tests.worker.stage import ON_SERVERS, Desk, Stage, body_of, statuses
+from messaging.memory import MemoryServer
+from orchestrator.worker import clock
+from tests.worker.stage import ON_EMBEDDED, ON_SERVERS, Desk, Stage, body_of, statuses
 
 
 async def test_a_saga_started_by_message_does_its_steps_in_order(stage: Stage, desk: Desk) -> None:
@@ -127,6 +133,19 @@ async def test_a_command_without_a_queue_fails_its_step_without_effect(
     assert view.ended_at - view.created_at < timedelta(seconds=10)
 
 
+@ON_EMBEDDED
+async def test_a_command_that_comes_back_may_have_arrived_before(
+    stage: Stage, desk: Desk, server: MemoryServer
+) -> None:
+    server.refuse_publishes(1, but_keep=True)
+    async with stage.working():
+        saga_id = await desk.client.start("LonelyTrip", {})
+        assert await desk.ends(saga_id) == "failed"
+    view = await desk.show(saga_id)
+    assert view.first_failure is not None
+    assert "no reply" in view.first_failure.error
+
+
 @ON_SERVERS
 async def test_many_workers_share_the_work(stage: Stage, desk: Desk, serving: object) -> None:
     assert serving
@@ -150,3 +169,30 @@ async def test_a_short_pause_is_not_drawn_out_to_the_next_look(stage: Stage, des
         again = await desk.carry_out("TestService")
         assert await desk.ends("trip-1") == "failed"
     assert again.attempt == 2
+
+
+async def test_a_wall_clock_that_is_hours_ahead_does_not_make_the_worker_look_all_the_time(
+    stage: Stage, desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looks = 0
+    next_wake_at = stage.store.next_wake_at
+
+    async def counted() -> datetime | None:
+        nonlocal looks
+        looks += 1
+        return await next_wake_at()
+
+    class Ahead(datetime):
+        @classmethod
+        def now(cls, tz: tzinfo | None = None) -> Self:
+            return super().now(tz) + timedelta(hours=2)
+
+    monkeypatch.setattr(stage.store, "next_wake_at", counted)
+    monkeypatch.setattr(clock, "datetime", Ahead)
+    async with stage.working(poll_interval="10s"):
+        await desk.start("trip-1")
+        await desk.command("TestService")
+        await asyncio.sleep(1.5)  # until the clock has caught up
+        before = looks
+        await asyncio.sleep(0.5)
+        assert looks - before <= 1

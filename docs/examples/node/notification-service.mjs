@@ -22,6 +22,7 @@ const MAX_COMMAND_BYTES = 1_200_000;
 const MAX_RESULT_BYTES = 64 * 1024;
 const MAX_ERROR_BYTES = 4 * 1024;
 const DRAIN_MS = 20_000;
+const KEPT_HEADERS = ["saga-type", "saga-direction", "saga-command-id", "saga-attempt", "saga-deadline", "traceparent"];
 
 function userOf(setting, schemes) {
   const given = process.env[setting] ?? "";
@@ -112,11 +113,11 @@ async function lockedRow(db, { sagaId, stepName }) {
   return (await db.query(select, [sagaId, stepName])).rows[0] ?? lockedRow(db, { sagaId, stepName });
 }
 
-async function store(db, { sagaId, stepName, direction }, state, reply) {
+async function store(db, { sagaId, stepName, direction, epoch }, state, reply) {
   const column = direction === "action" ? "action_reply" : "compensation_reply";
   const update = `UPDATE saga_inbox SET state = $3, ${column} = $4, updated_at = now()
                   WHERE saga_id = $1 AND step_name = $2`;
-  await db.query(update, [sagaId, stepName, state, JSON.stringify(reply)]);
+  await db.query(update, [sagaId, stepName, state, JSON.stringify({ ...reply, epoch })]);
 }
 
 // --- the guard: what a command meets in the table decides what happens ---
@@ -142,6 +143,8 @@ async function execute(pool, command) {
 
 async function guarded(db, command) {
   const row = await lockedRow(db, command);
+  // The database epoch in which this step was first heard of: see "After a restore" in the guides.
+  command.epoch = row?.action_reply?.epoch ?? row?.compensation_reply?.epoch ?? command.epoch;
   if (command.direction === "action") {
     if (["done", "failed"].includes(row?.state)) return row.action_reply;
     if (["compensating", "compensated", "tombstone"].includes(row?.state)) return TOO_LATE;
@@ -196,9 +199,9 @@ function isAway(error) {
   return isLost || /^(08|53|57P|58|25006|E(?!RR_)[A-Z])/.test(code);
 }
 
-function short(text) {
+function short(text, limit = MAX_ERROR_BYTES) {
   const whole = Buffer.from(text.replaceAll("\0", "\\x00"));
-  return whole.subarray(0, MAX_ERROR_BYTES).toString().replace(/\uFFFD$/, "");
+  return whole.length <= limit ? whole.toString() : whole.subarray(0, limit - 2).toString().replace(/\uFFFD$/, "");
 }
 
 // --- the wire: what comes in is checked, what cannot be executed goes to the dead letters ---
@@ -212,6 +215,12 @@ class Rejected extends Error {
 
 function decode({ content, fields, properties }) {
   const headers = properties.headers ?? {};
+  if (!/^(application\/json\s*(;.*)?)?$/i.test(properties.contentType ?? "")) {
+    throw new Rejected("bad_content_type", `send application/json, not ${properties.contentType}`);
+  }
+  if (!["", "identity"].includes(properties.contentEncoding ?? "")) {
+    throw new Rejected("unsupported_encoding", "send the body as it is");
+  }
   const body = parse(content);
   const destination = properties.type || fields.routingKey;
   const name = destination.slice(PARTICIPANT.length + 1);
@@ -221,14 +230,25 @@ function decode({ content, fields, properties }) {
     stepName: body.step_name,
     direction: headers["saga-direction"],
     attempt: headers["saga-attempt"] ?? 1,
+    epoch: headers["saga-database-epoch"],
     commandId: headers["saga-command-id"] ?? `${body.saga_id}|${body.step_name}`,
     data: body,
   };
-  if (!/^[A-Za-z0-9._:@-]{1,200}$/.test(command.sagaId)) throw new Rejected("bad_field", "saga_id");
+  if (typeof command.sagaId !== "string" || !/^[A-Za-z0-9._:@-]{1,200}$/.test(command.sagaId)) {
+    throw new Rejected("bad_field", "saga_id");
+  }
   if (typeof command.stepName !== "string" || !/^[^\0]{1,200}$/.test(command.stepName)) {
     throw new Rejected("bad_field", "step_name");
   }
-  if (!Number.isInteger(command.attempt) || command.attempt < 1) throw new Rejected("bad_header", "saga-attempt");
+  if (!Number.isInteger(command.attempt) || command.attempt < 1 || command.attempt > 1_000_000) {
+    throw new Rejected("bad_header", "saga-attempt");
+  }
+  if (typeof command.commandId !== "string" || !/^[^\p{C}]{1,200}$/u.test(command.commandId)) {
+    throw new Rejected("bad_header", "saga-command-id");
+  }
+  if (!["action", "compensation"].includes(command.direction)) {
+    throw new Rejected("bad_header", "saga-direction");
+  }
   if (!destination.startsWith(`${PARTICIPANT}.`) || !Object.hasOwn(COMMANDS, name)) {
     throw new Rejected("unknown_command", `${PARTICIPANT} has no command ${destination}`);
   }
@@ -252,9 +272,10 @@ function parse(content) {
   return body;
 }
 
-function replyMessage(command, { type, ...said }, headers = {}) {
+function replyMessage(command, { type, epoch = command.epoch, ...said }, headers = {}) {
   const echoed = { "saga-command-id": command.commandId, "saga-attempt": command.attempt };
-  if (headers.traceparent) echoed.traceparent = headers.traceparent;
+  if (epoch) echoed["saga-database-epoch"] = epoch;
+  if (typeof headers.traceparent === "string") echoed.traceparent = headers.traceparent;
   return {
     exchange: `${NAMESPACE}.replies`,
     routingKey: type,
@@ -263,13 +284,27 @@ function replyMessage(command, { type, ...said }, headers = {}) {
   };
 }
 
-function rejection(message, error) {
-  const headers = { ...message.properties.headers, "saga-reason": error.reason, "saga-error": short(error.message) };
+// Of the headers only those that are ours and plain: nobody's copies, tables or long texts.
+function rejection({ content, fields, properties }, error) {
+  const headers = {
+    "saga-reason": error.reason,
+    "saga-error": short(error.message),
+    "saga-original-message-id": short(properties.messageId ?? "", 255),
+  };
+  if (content.length > MAX_COMMAND_BYTES) headers["saga-body-size"] = content.length; // its beginning is kept
+  for (const name of KEPT_HEADERS) {
+    const value = properties.headers?.[name];
+    if (Number.isSafeInteger(value) || (typeof value === "string" && value.length <= 255)) headers[name] = value;
+  }
   return {
     exchange: `${NAMESPACE}.dead`,
     routingKey: `rejected.${QUEUE}`,
-    content: message.content,
-    properties: { type: message.properties.type, correlationId: message.properties.correlationId, headers },
+    content: content.length > MAX_COMMAND_BYTES ? content.subarray(0, MAX_RESULT_BYTES) : content,
+    properties: {
+      type: short(properties.type || fields.routingKey, 255),
+      correlationId: short(properties.correlationId ?? "", 255) || undefined,
+      headers,
+    },
   };
 }
 

@@ -13,6 +13,7 @@ from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
+from chassis.patience import ImpatientConnection
 from orchestrator.store.engines import database_url_of, engine_for
 from orchestrator.store.errors import translated
 
@@ -51,6 +52,8 @@ async def upgrade_engine(engine: AsyncEngine) -> None:
         if connection.dialect.name == "postgresql":
             await _lock(connection)
         await connection.run_sync(_upgrade)
+    if engine.dialect.name == "postgresql":
+        await engine.dispose()  # of the connection that has been told to wait for ever
 
 
 async def revision_of(connection: AsyncConnection) -> str | None:
@@ -71,6 +74,9 @@ def is_behind(revision: str | None) -> bool:
 
 async def _lock(connection: AsyncConnection) -> None:
     """Wait for others who migrate, however long they take; a migration may take long, too."""
+    raw = await connection.get_raw_connection()
+    if isinstance(raw.driver_connection, ImpatientConnection):
+        raw.driver_connection.patience = None
     for setting in ("statement_timeout", "lock_timeout", "idle_in_transaction_session_timeout"):
         await connection.exec_driver_sql(f"SET LOCAL {setting} = 0")
     await connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_LOCK)))

@@ -1,0 +1,1 @@
+"""The whole product in one thread and virtual time, with faults drawn by a seed."""

@@ -1,0 +1,126 @@
+"""The participants' inbox over the database in memory, and the effects stored beside it."""
+
+import itertools
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any, Final
+
+from participants.guard import Entry, State
+from participants.inbox import Claim, Prepare
+from tests.simulation.database import Database, Host, Peace, Transaction
+
+INBOX: Final = "saga_inbox"
+EFFECTS: Final = "effects"
+LOCK_TIMEOUT: Final = 60.0
+_AWAITED: Final = frozenset({State.LATER, State.COMPENSATING})
+_numbers = itertools.count()
+
+
+@dataclass(frozen=True, slots=True)
+class Effect:
+    """What a handler did: `did` or `undid`."""
+
+    saga_id: str
+    step: str
+    kind: str
+    at: float
+    by: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Row:
+    entry: Entry
+    updated_at: datetime
+
+
+class SimulatedClaim:
+    """One step, held by a transaction."""
+
+    def __init__(self, rows: Transaction, key: tuple[str, str]) -> None:
+        row = rows.read(INBOX, key)
+        self.entry: Entry | None = row.entry if row else None
+        self.saved: Entry | None = None
+        self.effects: list[Effect] = []
+        self._rows = rows
+
+    def session(self) -> Any:
+        """What handlers put their effects into: they are stored with the reply, or not at all."""
+        return self
+
+    def add(self, effect: Effect) -> None:
+        self._rows.check()
+        self.effects.append(effect)
+
+    async def save(self, entry: Entry) -> None:
+        self.saved = entry
+
+
+class SimulatedInbox:
+    """The port over one database, as one program has it."""
+
+    contains_effects: Final = True
+
+    def __init__(
+        self,
+        database: Database,
+        host: Host | None = None,
+        *,
+        forgets: Callable[[tuple[str, str]], bool] = lambda key: False,
+    ) -> None:
+        """`forgets`: steps whose failures are not kept if they may be tried again, as the
+        contract allows to participants that have another guard than ours."""
+        self.database = database
+        self.host = host or Peace()
+        self._forgets = forgets
+
+    async def prepare(self, preparations: Sequence[Prepare]) -> None:
+        await self.host.reach("prepare inbox")
+        self.database.check()
+
+    @asynccontextmanager
+    async def claim(self, saga_id: str, step_name: str) -> AsyncIterator[Claim]:
+        key = (saga_id, step_name)
+        await self.host.reach("claim")
+        rows = self.database.begin(self.host)
+        try:
+            await rows.hold((INBOX, key), LOCK_TIMEOUT)
+            claim = SimulatedClaim(rows, key)
+            yield claim
+            if claim.saved is None or (_is_retryable(claim.saved) and self._forgets(key)):
+                return
+            await self.host.reach("commit of inbox")
+            rows.write(INBOX, key, _Row(claim.saved, self.database.now))
+            for effect in claim.effects:
+                rows.write(EFFECTS, next(_numbers), effect)
+            rows.commit()
+        finally:
+            rows.end()
+        await self.host.leave("commit of inbox")
+
+    async def ping(self) -> None:
+        self.database.check()
+
+    async def purge(self, older_than: timedelta) -> int:
+        self.database.check()
+        until = self.database.now - older_than
+        rows = self.database.begin(self.host)
+        old = [
+            key
+            for key, row in rows.all(INBOX).items()
+            if row.updated_at <= until
+            and row.entry.state not in _AWAITED
+            and rows.holds_at_once((INBOX, key))
+        ]
+        for key in old:
+            rows.write(INBOX, key, None)
+        rows.commit()
+        return len(old)
+
+    async def close(self) -> None:
+        """Nothing to release."""
+
+
+def _is_retryable(entry: Entry) -> bool:
+    return entry.state is State.FAILED and bool(entry.action_reply and entry.action_reply.retryable)

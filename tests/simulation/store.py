@@ -1,0 +1,184 @@
+"""The orchestrator's store over the database in memory."""
+
+import asyncio
+from collections import Counter
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
+from contextlib import asynccontextmanager, suppress
+from datetime import datetime, timedelta
+from typing import Final
+
+from messaging.errors import Conflict, SagaError
+from orchestrator.saga.state import Decision, Saga, Transition
+from orchestrator.store.errors import StatementRejected
+from orchestrator.store.port import StuckSagas
+from tests.simulation.database import Database, Host, Peace, Transaction
+
+SAGAS: Final = "sagas"
+HISTORY: Final = "saga_history"
+_OVERDUE: Final = timedelta(seconds=10)
+
+
+class StoreTransaction:
+    """The port's transaction; `rows` is the database's own, for other programs' tables."""
+
+    def __init__(self, rows: Transaction, host: Host) -> None:
+        self.rows = rows
+        self.now: datetime = rows.now
+        self._host = host
+        self._locked: set[str] = set()
+        self.failure: SagaError | None = None
+
+    async def reach(self, call: str) -> None:
+        """A statement of another program's."""
+        await self._host.reach(call)
+
+    async def lock(self, saga_ids: Collection[str]) -> Mapping[str, Saga]:
+        if not saga_ids:
+            return {}
+        await self._host.reach("lock")
+        found = {}
+        for saga_id in sorted(saga_ids):
+            if self.rows.read(SAGAS, saga_id) is None:
+                continue
+            await self.rows.hold((SAGAS, saga_id))
+            saga = self.rows.read(SAGAS, saga_id)
+            if saga is not None:
+                found[saga_id] = saga
+        self._locked |= found.keys()
+        return found
+
+    async def lock_due(self, limit: int, saga_types: Collection[str]) -> Sequence[Saga]:
+        await self._host.reach("lock due")
+        due = [
+            saga
+            for saga in self.rows.all(SAGAS).values()
+            if _is_due(saga, self.now) and (saga.steps or saga.saga_type in saga_types)
+        ]
+        due.sort(key=lambda saga: (saga.wake_at, saga.saga_id))
+        found: list[Saga] = []
+        for saga in due:
+            if len(found) < limit and self.rows.holds_at_once((SAGAS, saga.saga_id)):
+                found.append(saga)
+        self._locked |= {saga.saga_id for saga in found}
+        return found
+
+    async def insert(self, decisions: Sequence[Decision]) -> Collection[str]:
+        if not decisions:
+            return frozenset()
+        await self._host.reach("insert")
+        taken = set()
+        for decision in sorted(decisions, key=lambda each: each.saga.saga_id):
+            saga_id = decision.saga.saga_id
+            await self.rows.hold((SAGAS, saga_id))  # as a unique index makes others wait
+            if self.rows.read(SAGAS, saga_id) is not None:
+                taken.add(saga_id)
+            else:
+                self._put(decision)
+        return frozenset(taken)
+
+    async def save(self, decisions: Sequence[Decision]) -> None:
+        changed = [decision for decision in decisions if decision.must_save]
+        if not changed:
+            return
+        await self._host.reach("save")
+        gone = [each for each in changed if self.rows.read(SAGAS, each.saga.saga_id) is None]
+        if gone:
+            self.failure = Conflict(f"{len(gone)} of {len(changed)} sagas to save are gone")
+            raise self.failure
+        for decision in changed:
+            self._put(decision)
+
+    async def notify(self) -> None:
+        self.rows.notify()
+
+    def _put(self, decision: Decision) -> None:
+        saga = decision.saga
+        self.rows.write(SAGAS, saga.saga_id, saga)
+        for line in decision.transitions:
+            key = (saga.saga_id, line.version)
+            if self.rows.excludes and self.rows.read(HISTORY, key) is not None:
+                self.failure = StatementRejected(f"history {key} is there already")
+                raise self.failure
+            self.rows.write(HISTORY, key, line)
+
+
+class SimulatedStore:
+    """The port over one database, as one program has it."""
+
+    def __init__(
+        self,
+        database: Database,
+        host: Host | None = None,
+        *,
+        stuck_after: timedelta = timedelta(minutes=10),
+    ) -> None:
+        self.database = database
+        self.host = host or Peace()
+        self._stuck_after = stuck_after
+        self._announced = asyncio.Event()
+        database.listeners.append(self._announced.set)
+
+    @asynccontextmanager
+    async def transaction(self) -> AsyncIterator[StoreTransaction]:
+        await self.host.reach("begin")
+        rows = self.database.begin(self.host)
+        transaction = StoreTransaction(rows, self.host)
+        try:
+            yield transaction
+            if transaction.failure is not None:
+                raise transaction.failure
+            await self.host.reach("commit")
+            rows.commit()
+        finally:
+            rows.end()
+        await self.host.leave("commit")
+
+    async def wait_for_due(self, timeout: float) -> None:
+        with suppress(TimeoutError):
+            async with asyncio.timeout(timeout):
+                await self._announced.wait()
+        self._announced.clear()
+
+    async def next_wake_at(self) -> datetime | None:
+        await self.host.reach("next wake")
+        self.database.check()
+        earliest = self.database.now - _OVERDUE
+        moments = [saga.wake_at for saga in self.database.table(SAGAS).values()]
+        return min((each for each in moments if each and each > earliest), default=None)
+
+    async def stuck(self) -> Sequence[StuckSagas]:
+        await self.host.reach("stuck")
+        self.database.check()
+        now = self.database.now
+        stuck = [
+            (saga.saga_type, saga.state.value)
+            for saga in self.database.table(SAGAS).values()
+            if _is_stuck(saga, now, self._stuck_after)
+        ]
+        return [
+            StuckSagas(saga_type=saga_type, state=state, count=count)
+            for (saga_type, state), count in Counter(stuck).items()
+        ]
+
+    async def check(self) -> None:
+        self.database.check()
+
+    async def close(self) -> None:
+        self.database.listeners.remove(self._announced.set)
+
+
+def history_of(database: Database, saga_id: str) -> list[Transition]:
+    """The committed history, as the table has it."""
+    lines = database.table(HISTORY).items()
+    return [
+        line for (known, _), line in sorted(lines, key=lambda item: item[0]) if known == saga_id
+    ]
+
+
+def _is_due(saga: Saga, now: datetime) -> bool:
+    return saga.wake_at is not None and saga.wake_at <= now
+
+
+def _is_stuck(saga: Saga, now: datetime, stuck_after: timedelta) -> bool:
+    is_waiting = saga.wake_at is not None and saga.wake_at > now
+    return not saga.state.is_final and saga.updated_at < now - stuck_after and not is_waiting

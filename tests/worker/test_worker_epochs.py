@@ -1,0 +1,27 @@
+"""A worker whose database turns out to be in another epoch undoes what was under way."""
+
+from dataclasses import replace
+
+from chassis.facts import Noticed, SagaAdvanced
+from tests.store.sagas import decided
+from tests.worker.stage import Desk, Stage, until
+
+
+async def test_sagas_of_another_epoch_are_found_and_undone(stage: Stage, desk: Desk) -> None:
+    async with stage.working():
+        await desk.start("trip-1")
+        booking = await desk.command("TestService")
+        assert booking.epoch
+    async with stage.store.transaction() as transaction:
+        saga = (await transaction.lock(["trip-1"]))["trip-1"]
+        aged = decided(replace(saga, epochs=("0",)))
+        await transaction.save([aged])
+    async with stage.working():
+        undoing = await desk.command("OtherService")  # never asked for, as far as the row knows
+        assert (undoing.direction, undoing.step_name) == ("compensation", "hotel")
+        await desk.answer(undoing)
+        await desk.answer(await desk.command("TestService"))
+        assert await desk.ends("trip-1") == "failed"
+        await until(lambda: any("in doubt" in each.message for each in stage.facts_of(Noticed)))
+    notes = [move.note for fact in stage.facts_of(SagaAdvanced) for move in fact.moves]
+    assert "in doubt" in notes
