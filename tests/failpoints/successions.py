@@ -28,7 +28,7 @@ class Succession:
         if self.daemon.is_running:
             return False
         point = self.points.pop(0)
-        self._must_have_died_at(point)
+        must_have_died_at(self.daemon, point, self.passage)
         self.begin()
         return True
 
@@ -37,11 +37,11 @@ class Succession:
             return {}
         return armed(f"{self.points[0]}=kill@{self.passage}")
 
-    def _must_have_died_at(self, point: Failpoint) -> None:
-        daemon = self.daemon
-        reached = f"FAILPOINT REACHED: {point}=kill@{self.passage} at passage {self.passage}"
-        assert daemon.exit_code == -signal.SIGKILL, f"{daemon.name}: {daemon.exit_code}"
-        assert reached in daemon.log.splitlines()[-1], f"{daemon.name} has not died at {point}"
+
+def must_have_died_at(daemon: Daemon, point: Failpoint, passage: int) -> None:
+    reached = f"FAILPOINT REACHED: {point}=kill@{passage} at passage {passage}"
+    assert daemon.exit_code == -signal.SIGKILL, f"{daemon.name}: {daemon.exit_code}"
+    assert reached in daemon.log.splitlines()[-1], f"{daemon.name} has not died at {point}"
 
 
 def armed(traps: str) -> dict[str, str]:

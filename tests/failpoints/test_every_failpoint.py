@@ -96,7 +96,7 @@ def _play(place: Place, successions: Sequence[Succession]) -> tuple[list[Asked],
             asked += wave
             strange.append(_in_letters(len(strange)))
             asyncio.run(_begin(place, wave, strange[-1]))
-        if any([each.go_on() for each in successions]):  # noqa: C419 - all of them go on
+        if any(each.go_on() for each in successions):
             deadline = time.monotonic() + SECONDS
         time.sleep(0.05)
     return asked, strange
