@@ -184,7 +184,7 @@ async def test_a_decision_that_changed_nothing_is_not_saved(store: DatabaseStore
         saga = (await transaction.lock(["one"]))["one"]
         changed = replace(advanced(saga, at), must_save=False, verdict=Verdict.DUPLICATE)
         await transaction.save([changed])
-    assert await load(store, "one") == saga
+    assert await look(store, "one") == saga
 
 
 async def test_time_goes_on_between_transactions(store: DatabaseStore) -> None:
