@@ -46,17 +46,28 @@ async def within(seconds: float, awaitable: Awaitable[_T]) -> _T:
     """The result; Unavailable if there is none in time, or if the connection ended meanwhile.
 
     aiormq ends its futures with a CancelledError when a connection is lost: nobody asked us
-    to stop then, and we must not believe it.
+    to stop then, and we must not believe it. And until Python 3.12 `asyncio.wait_for`, in the
+    library, may swallow the one cancellation with which `asyncio.timeout` would end it: so the
+    work is a task of its own, and whoever waits for it goes on whatever it does.
     """
+    work = asyncio.ensure_future(awaitable)
     try:
-        async with asyncio.timeout(seconds):
-            return await awaitable
-    except TimeoutError as error:
-        raise Unavailable(f"the broker gave no answer within {seconds:g} s") from error
-    except asyncio.CancelledError as error:
-        if is_cancelled():
-            raise
-        raise Unavailable("the connection was lost") from error
+        await asyncio.wait([work], timeout=seconds)
+    finally:
+        if not work.done():
+            work.cancel()
+            work.add_done_callback(_forget)
+    if not work.done():
+        raise Unavailable(f"the broker gave no answer within {seconds:g} s")
+    if work.cancelled():
+        raise Unavailable("the connection was lost")
+    return work.result()
+
+
+def _forget(work: "asyncio.Future[Any]") -> None:
+    """What came too late is of no interest, not even if it failed."""
+    if not work.cancelled():
+        work.exception()
 
 
 def is_cancelled() -> bool:
