@@ -124,7 +124,7 @@ def saga_from(row: SagaRow, *, epoch: str | None = None) -> Saga:
     Raises StatementRejected, naming it, if it cannot be read.
     """
     try:
-        return _in_epoch(_saga_from(row), epoch)
+        return in_epoch(_saga_from(row), epoch)
     except (
         LookupError,
         ValueError,
@@ -165,7 +165,7 @@ def _saga_from(row: SagaRow) -> Saga:
     )
 
 
-def _in_epoch(saga: Saga, epoch: str | None) -> Saga:
+def in_epoch(saga: Saga, epoch: str | None) -> Saga:
     """A row of before epochs were written is believed, and so is the end of a saga."""
     if epoch is None or saga.epoch == epoch:
         return saga

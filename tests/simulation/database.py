@@ -121,6 +121,7 @@ class Transaction:
     def __init__(self, database: Database, host: Host) -> None:
         self.host = host
         self.now = database.now
+        self.epoch = str(database.epoch)
         self.is_open = True
         self._database = database
         self._writes: dict[Key, Any] = {}

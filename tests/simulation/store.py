@@ -4,6 +4,7 @@ import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -11,6 +12,7 @@ from messaging.errors import Conflict, SagaError
 from orchestrator.saga.state import Decision, Saga, Transition
 from orchestrator.store.errors import StatementRejected
 from orchestrator.store.port import StuckSagas
+from orchestrator.store.rows import in_epoch
 from tests.simulation.database import Database, Host, Peace, Transaction
 
 SAGAS: Final = "sagas"
@@ -24,6 +26,7 @@ class StoreTransaction:
     def __init__(self, rows: Transaction, host: Host) -> None:
         self.rows = rows
         self.now: datetime = rows.now
+        self.epoch: str = rows.epoch
         self._host = host
         self._locked: set[str] = set()
         self.failure: SagaError | None = None
@@ -43,7 +46,7 @@ class StoreTransaction:
             await self.rows.hold((SAGAS, saga_id))
             saga = self.rows.read(SAGAS, saga_id)
             if saga is not None:
-                found[saga_id] = saga
+                found[saga_id] = in_epoch(saga, self.epoch)
         self._locked |= found.keys()
         return found
 
@@ -58,9 +61,22 @@ class StoreTransaction:
         found: list[Saga] = []
         for saga in due:
             if len(found) < limit and self.rows.holds_at_once((SAGAS, saga.saga_id)):
-                found.append(saga)
+                found.append(in_epoch(saga, self.epoch))
         self._locked |= {saga.saga_id for saga in found}
         return found
+
+    async def wake_doubtful(self, limit: int) -> int:
+        await self._host.reach("wake doubtful")
+        doubtful = [
+            saga
+            for saga in self.rows.all(SAGAS).values()
+            if saga.epochs and saga.epoch != self.epoch and not saga.state.is_final
+            if saga.wake_at is None or saga.wake_at > self.now
+        ]
+        free = [each for each in doubtful if self.rows.holds_at_once((SAGAS, each.saga_id))]
+        for saga in free[:limit]:
+            self.rows.write(SAGAS, saga.saga_id, replace(saga, wake_at=self.now))
+        return len(free[:limit])
 
     async def insert(self, decisions: Sequence[Decision]) -> Collection[str]:
         if not decisions:
