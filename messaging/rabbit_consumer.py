@@ -33,12 +33,14 @@ class RabbitConsumer:
         self._number = 0  # of the current session; 0: none
         self._session: Session | None = None
         self._channel: Channel | None = None
+        self._is_started = False  # its first deliveries may arrive before the broker says so
         self._attaching: asyncio.Task[None] | None = None
 
     @property
     def is_consuming(self) -> bool:
         is_live = self._session is not None and not self._session.has_ended
-        return is_live and self._channel is not None and not self._channel.is_closed
+        channel = self._channel
+        return is_live and self._is_started and channel is not None and not channel.is_closed
 
     async def receive(self, limit: int) -> Sequence[Delivery]:
         return await self._arrivals.take(limit)
@@ -108,17 +110,19 @@ class RabbitConsumer:
                 self._unsettled[delivery.tag] = None
                 self._arrivals.put(delivery)
 
+        self._channel = channel
         try:
             await within(RPC_SECONDS, channel.basic_qos(prefetch_count=self._prefetch))
             await within(RPC_SECONDS, channel.basic_consume(self.queue, on_message))
         except BaseException:
             session.spawn(session.close_channel(channel))
+            self._channel = None
             raise
-        self._channel = channel
+        self._is_started = True
         session.watch(channel)
 
     def _detach(self) -> None:
-        self._number, self._session, self._channel = 0, None, None
+        self._number, self._session, self._channel, self._is_started = 0, None, None, False
         self._unsettled.clear()
         self._arrivals.drop()
 

@@ -5,6 +5,7 @@ import asyncio
 import random
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -86,6 +87,7 @@ async def deliver(
         is_final = answer.reply.type is not ReplyType.COMPENSATION_FAILED
         if is_final and not answer.reply.retryable:
             return answers
+        asked = replace(asked, attempt=asked.attempt + 1)
     raise AssertionError(f"{asked.saga_id} was never answered")
 
 
