@@ -39,9 +39,15 @@ class Pipeline:
         self._wake_by = wake_by
         self._prefetch = prefetch
         self._batch_size = batch_size
-        self.last_busy = 0.0  # by the loop's clock, when it last had something in hand
+        self._last_busy = 0.0
+        self._is_waiting = False  # for the database to take what is in hand
         self._left: list[Arrival] = []  # what the database did not get to, beside the others
         self._trying_again: asyncio.Task[None] | None = None
+
+    @property
+    def last_busy(self) -> float:
+        """By the loop's clock, when it last had something in hand that was not saved."""
+        return asyncio.get_running_loop().time() if self._is_waiting else self._last_busy
 
     async def run(self, stopping: asyncio.Event) -> None:
         """Work until `stopping` is set; finish what is in hand, leave the rest to others."""
@@ -58,7 +64,9 @@ class Pipeline:
         settling: asyncio.Task[None] | None = None
         while deliveries := await self._next(consumer, stopping):
             arrivals = [self._read(delivery) for delivery in deliveries]
+            self._is_waiting = True
             committed = await self._batches.commit(arrivals, stopping)
+            self._is_waiting = False
             if settling is not None:
                 await settling
             if committed is None:
@@ -87,7 +95,7 @@ class Pipeline:
 
     async def _next(self, consumer: Consumer, stopping: asyncio.Event) -> Sequence[Delivery]:
         """What has arrived; nothing once we are to stop."""
-        self.last_busy = asyncio.get_running_loop().time()
+        self._last_busy = asyncio.get_running_loop().time()
         receiving = asyncio.ensure_future(consumer.receive(self._batch_size))
         stop = asyncio.ensure_future(stopping.wait())
         try:
@@ -113,4 +121,4 @@ class Pipeline:
             return
         await reach(Failpoint.BEFORE_ACK)
         await consumer.ack(committed.deliveries)
-        self.last_busy = asyncio.get_running_loop().time()
+        self._last_busy = asyncio.get_running_loop().time()

@@ -24,7 +24,7 @@ from orchestrator.store.database import DatabaseStore
 from orchestrator.store.views import SagaView
 from orchestrator.worker.service import Worker
 
-SECONDS = 20.0  # how long a test waits for a fact
+SECONDS = 30.0  # how long a test waits for a fact
 SHORT = timedelta(milliseconds=300)
 QUICKLY = RetryPolicy(max_attempts=2, initial=timedelta(milliseconds=50), jitter=False)
 PARTICIPANTS = ("TestService", "OtherService")
