@@ -17,8 +17,8 @@ class Arrivals:
         self._changed = asyncio.Event()
         self._is_closed = False
 
-    def put(self, delivery: Delivery) -> None:
-        self._waiting.append(delivery)
+    def put(self, deliveries: Sequence[Delivery]) -> None:
+        self._waiting.extend(deliveries)
         self._changed.set()
 
     async def take(self, limit: int) -> Sequence[Delivery]:

@@ -1,19 +1,18 @@
-"""Consuming from RabbitMQ: callbacks only enqueue, and every session starts afresh."""
+"""Consuming from RabbitMQ: arrivals only queue up, and every session starts afresh."""
 
 import asyncio
 import itertools
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import Final
 
 from aio_pika.exceptions import CONNECTION_EXCEPTIONS
-from aiormq.abc import DeliveredMessage
-from aiormq.channel import Channel
 
 from messaging.arrivals import Arrivals
 from messaging.errors import SagaError
 from messaging.port import Delivery
-from messaging.rabbit_delivery import delivery_of
-from messaging.rabbit_session import CLOSE_SECONDS, RPC_SECONDS, Backoff, Session, within
+from messaging.rabbit_backoff import Backoff
+from messaging.rabbit_feeds import Feed, feed_over
+from messaging.rabbit_session import Session
 
 RENEWAL_SECONDS: Final = 15.0
 
@@ -39,7 +38,7 @@ class RabbitConsumer:
         self._settling = asyncio.Lock()
         self._number = 0  # of the current session; 0: none
         self._session: Session | None = None
-        self._channel: Channel | None = None
+        self._feed: Feed | None = None
         self._is_started = False  # its first deliveries may arrive before the broker says so
         self._has_heard = False  # anything since the last look
         self._attaching: asyncio.Task[None] | None = None
@@ -47,8 +46,8 @@ class RabbitConsumer:
     @property
     def is_consuming(self) -> bool:
         is_live = self._session is not None and not self._session.has_ended
-        channel = self._channel
-        return is_live and self._is_started and channel is not None and not channel.is_closed
+        feed = self._feed
+        return is_live and self._is_started and feed is not None and not feed.channel.is_closed
 
     async def receive(self, limit: int) -> Sequence[Delivery]:
         return await self._arrivals.take(limit)
@@ -57,25 +56,28 @@ class RabbitConsumer:
         async with self._settling:
             done = self._current(deliveries)
             prefix = list(itertools.takewhile(done.__contains__, self._unsettled))
-            if prefix:
-                await self._ack(prefix[-1], covering=prefix)
+            if prefix and self._feed:
+                is_many = len(prefix) > 1
+                await self._settle(self._feed.ack(prefix[-1], multiple=is_many), prefix)
             for tag in sorted(done.difference(prefix)):
-                await self._ack(tag, covering=[tag])
+                if self._feed:
+                    await self._settle(self._feed.ack(tag, multiple=False), [tag])
 
     async def release(self, deliveries: Sequence[Delivery]) -> None:
         async with self._settling:
             for tag in sorted(self._current(deliveries)):
-                await self._reject(tag)
+                if self._feed:
+                    await self._settle(self._feed.reject(tag), [tag])
 
     async def close(self) -> None:
         self.is_closed = True
         self._arrivals.close()
         if self._attaching:
             self._attaching.cancel()
-        channel, session = self._channel, self._session
+        feed, session = self._feed, self._session
         self._detach()
-        if channel and session:
-            await session.close_channel(channel)
+        if feed and session:
+            await session.close_channel(feed.channel)
 
     def attach(self, session: Session) -> None:
         """Consume over `session` until it ends."""
@@ -108,46 +110,46 @@ class RabbitConsumer:
 
     async def _renew(self, session: Session) -> None:
         """What an idle channel that has gone deaf was to bring goes back, and comes again."""
-        idle = self._channel
+        idle = self._feed
         try:
             await self._begin(session)
         finally:
             if idle:
-                await session.close_channel(idle)
+                await session.close_channel(idle.channel)
 
     async def _begin(self, session: Session) -> None:
         number = next(_sessions)
         channel = await session.channel()
-        self._session, self._number = session, number
-        self._forget_arrivals()
         channel.on_consumer_cancel_callbacks.add(
             lambda _: session.end(f"the broker cancelled the consumer of {self.queue!r}")
         )
-
-        async def on_message(message: DeliveredMessage) -> None:
-            if number == self._number:
-                delivery = delivery_of(message, queue=self.queue, session=number)
-                self._has_heard = True
-                self._unsettled[delivery.tag] = None
-                self._arrivals.put(delivery)
-
-        self._channel = channel
+        self._stop_feed()
+        self._session, self._number = session, number
+        self._feed = feed_over(session, channel, self.queue, number, self._take)
         try:
-            await within(RPC_SECONDS, channel.basic_qos(prefetch_count=self._prefetch))
-            await within(RPC_SECONDS, channel.basic_consume(self.queue, on_message))
+            await self._feed.start(self._prefetch)
         except BaseException:
             session.spawn(session.close_channel(channel))
-            self._channel, self._is_started = None, False
+            self._stop_feed()
+            self._is_started = False
             raise
         self._is_started = True
         session.watch(channel)
 
-    def _detach(self) -> None:
-        self._number, self._session, self._channel, self._is_started = 0, None, None, False
-        self._forget_arrivals()
+    def _take(self, deliveries: Sequence[Delivery]) -> None:
+        self._has_heard = True
+        self._unsettled.update((each.tag, None) for each in deliveries)
+        self._arrivals.put(deliveries)
 
-    def _forget_arrivals(self) -> None:
-        """What came over the last channel comes again over the next."""
+    def _detach(self) -> None:
+        self._stop_feed()
+        self._number, self._session, self._is_started = 0, None, False
+
+    def _stop_feed(self) -> None:
+        """What has come over it comes again over the next."""
+        if self._feed:
+            self._feed.stop()
+        self._feed = None
         self._unsettled.clear()
         self._arrivals.drop()
 
@@ -156,23 +158,13 @@ class RabbitConsumer:
         tags = {each.tag for each in deliveries if each.session == self._number}
         return tags & self._unsettled.keys()
 
-    async def _ack(self, tag: int, *, covering: Sequence[int]) -> None:
-        if channel := self._channel:
-            await self._send(channel.basic_ack(tag, multiple=len(covering) > 1, wait=False))
-        for each in covering:
-            self._unsettled.pop(each, None)
-
-    async def _reject(self, tag: int) -> None:
-        # basic.reject, not nack: from RabbitMQ 4.3 only it counts towards the delivery limit.
-        if channel := self._channel:
-            await self._send(channel.basic_reject(tag, requeue=True, wait=False))
-        self._unsettled.pop(tag, None)
-
-    async def _send(self, settlement: Awaitable[None]) -> None:
+    async def _settle(self, settlement: Awaitable[None], tags: Iterable[int]) -> None:
         """Failing to settle ends the session: the broker then sends everything again."""
         session = self._session
         try:
-            await within(CLOSE_SECONDS, settlement)
+            await settlement
         except (SagaError, *CONNECTION_EXCEPTIONS) as error:
             if session:
                 session.end(f"a delivery of {self.queue!r} could not be settled: {error}")
+        for tag in tags:
+            self._unsettled.pop(tag, None)

@@ -20,7 +20,7 @@ def delivery_of(message: DeliveredMessage, *, queue: str, session: int) -> Deliv
         tag=message.delivery_tag or 0,
         session=session,
         redelivered=bool(message.redelivered),
-        delivery_count=_count(headers.pop("x-delivery-count", 0)),
+        delivery_count=count_of(headers.pop("x-delivery-count", 0)),
         type=text(properties.message_type),
         message_id=text(properties.message_id),
         correlation_id=text(properties.correlation_id),
@@ -58,7 +58,7 @@ def text(value: Any) -> str | None:
             return str(value)
 
 
-def _count(value: Any) -> int:
+def count_of(value: Any) -> int:
     return value if isinstance(value, int) and value > 0 else 0
 
 

@@ -21,7 +21,7 @@ from pamqp.commands import Basic
 
 from messaging import wire
 from messaging.port import Outgoing, Receipt
-from messaging.rabbit_session import is_cancelled
+from messaging.rabbit_session import Session, is_cancelled
 from messaging.rabbit_tap import Tap
 
 WINDOW: Final = 512  # messages in flight over one lane
@@ -70,9 +70,8 @@ class Lane(Protocol):
 class PlainLane:
     """Through the library's own publish: slower, and independent of its inside."""
 
-    def __init__(self, channel: Channel, exchange: str, sender: Sender) -> None:
+    def __init__(self, channel: Channel, sender: Sender) -> None:
         self._channel = channel
-        self._exchange = exchange
         self._sender = sender
 
     @property
@@ -235,7 +234,7 @@ class BulkLane:
         self._tap.write(b"".join(frames))
 
     async def _drained(self) -> None:
-        with suppress(ConnectionError):  # `closed` tells
+        with suppress(OSError):  # `closed` tells
             await self._tap.drained()
 
     def _settle(self, tag: int, receipt: Receipt) -> None:
@@ -257,3 +256,20 @@ class NoLane:
     async def publish(self, batch: Batch, places: Sequence[int]) -> None:
         for place in places:
             batch.receipts[place] = Receipt.UNROUTABLE
+
+
+async def open_lane(session: Session, exchange: str, sender: Sender) -> Lane:
+    tap = session.tap
+    if not wire.is_exchange(exchange):
+        return NoLane()
+    channel = await session.channel(confirms=True)
+    if tap is None:
+        return PlainLane(channel, sender)
+    encoder = wire.Encoder(
+        channel=channel.number,
+        exchange=exchange,
+        app_id=sender.app_id,
+        user_id=sender.user_id,
+        frame_max=session.frame_max,
+    )
+    return BulkLane(tap, channel, encoder, sender)

@@ -16,7 +16,8 @@ from aiormq.exceptions import ChannelAccessRefused, ChannelClosed
 from pamqp.commands import Basic
 
 from messaging.errors import Unavailable
-from messaging.rabbit_session import Session, aio_pika_connect, open_session, within
+from messaging.rabbit_fitness import plain_connect
+from messaging.rabbit_session import Session, open_session, within
 from messaging.rabbit_url import parse_address
 from messaging.topology import Names
 
@@ -47,7 +48,7 @@ async def permissions(
     url: str, names: Names, *, reads: Iterable[str], writes: Iterable[Write]
 ) -> Permissions:
     """Ask about these queues and exchanges. Raises ConfigurationError or Unavailable."""
-    session = await open_session(parse_address(url), "saga doctor", aio_pika_connect)
+    session = await open_session(parse_address(url), "saga doctor", plain_connect)
     try:
         may_configure = await _is_allowed(session, _configuring(names))
         readable = [queue for queue in reads if await _is_allowed(session, _reading(queue))]

@@ -6,10 +6,9 @@ from contextlib import suppress
 
 from aio_pika.exceptions import CONNECTION_EXCEPTIONS
 
-from messaging import wire
 from messaging.errors import Unavailable
 from messaging.port import Outgoing, Receipt
-from messaging.rabbit_lanes import Batch, BulkLane, Lane, NoLane, PlainLane, Sender
+from messaging.rabbit_lanes import Batch, Lane, Sender, open_lane
 from messaging.rabbit_session import Session, Supervisor
 
 
@@ -37,14 +36,29 @@ class RabbitPublisher:
             if session and loop.time() - batch.moved > self._deadline / 2:
                 # Silent for that long: blocked, frozen or half-open. A new connection tells.
                 session.end(f"the broker confirmed nothing for {self._deadline / 2:g} s")
-        return tuple(batch.receipts)
+        return list(batch.receipts)
 
     async def _publish(self, session: Session, batch: Batch) -> None:
         places = batch.by_exchange()
-        if len(places) == 1:
-            [(exchange, all_places)] = places.items()
-            await self._publish_to(session, exchange, batch, all_places)
-            return
-        await asyncio.gather(
-            *(self._publish_to(session, *each, batch) for each in ())
-        )
+        work = [self._publish_to(session, exchange, batch, places[exchange]) for exchange in places]
+        await (work[0] if len(work) == 1 else asyncio.gather(*work))
+
+    async def _publish_to(
+        self, session: Session, exchange: str, batch: Batch, places: Sequence[int]
+    ) -> None:
+        with suppress(Unavailable, *CONNECTION_EXCEPTIONS):
+            lane = await self._lane_to(session, exchange)
+            await lane.publish(batch, places)
+
+    async def _lane_to(self, session: Session, exchange: str) -> Lane:
+        lane = self._lanes.get(exchange) if session is self._session else None
+        if lane is not None and lane.is_open:
+            return lane
+        async with self._opening:
+            if session is not self._session:
+                self._session, self._lanes = session, {}
+            lane = self._lanes.get(exchange)
+            if lane is None or not lane.is_open:
+                lane = await open_lane(session, exchange, self._sender)
+                self._lanes[exchange] = lane
+            return lane

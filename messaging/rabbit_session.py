@@ -6,12 +6,10 @@ down, return callbacks are lost on reconnect and waits hide outside of timeouts.
 
 import asyncio
 import itertools
-import random
 from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import suppress
 from typing import Any, Final, Protocol, TypeVar, cast
 
-import aio_pika
 from aio_pika.abc import AbstractConnection
 from aio_pika.exceptions import (
     CONNECTION_EXCEPTIONS,
@@ -22,14 +20,18 @@ from aio_pika.exceptions import (
     ProbableAuthenticationError,
 )
 from aiormq.channel import Channel
+from aiormq.connection import Connection as AmqpConnection
 
 from messaging.errors import ConfigurationError, SagaError, Unavailable
+from messaging.rabbit_backoff import Backoff
+from messaging.rabbit_tap import Tap
 from messaging.rabbit_url import RabbitAddress
 
 CONNECT_SECONDS: Final = 10.0
 RPC_SECONDS: Final = 10.0
 CLOSE_SECONDS: Final = 4.0
 HEALTHY_SECONDS: Final = 30.0
+UNLIMITED_FRAME: Final = 131_072  # what we keep to if the broker names no limit
 _FRAMES: Final = 1024  # read ahead of a channel's work; the library's 10 are three deliveries
 
 _numbers = itertools.count(1)
@@ -94,6 +96,7 @@ class Session:
             raise Unavailable("the connection was lost while it was opened")
         self._underlay = connection.transport.connection
         self._underlay.closing.add_done_callback(lambda closing: self.end(_cause(closing)))
+        self.tap: Tap | None = getattr(connection, "tap", None)  # None: all goes by the library
 
     @property
     def has_ended(self) -> bool:
@@ -102,6 +105,12 @@ class Session:
     @property
     def server_properties(self) -> dict[str, Any]:
         return dict(self._underlay.server_properties)
+
+    @property
+    def frame_max(self) -> int:
+        """The most bytes that a frame may have."""
+        tuned = cast("AmqpConnection", self._underlay).connection_tune
+        return tuned.frame_max or UNLIMITED_FRAME
 
     @property
     def broker_major(self) -> int:
@@ -190,26 +199,6 @@ def translated(error: BaseException, address: RabbitAddress) -> SagaError:
             )
         case _:
             return Unavailable(f"RabbitMQ at {address} is out of reach: {_words(error)}")
-
-
-def aio_pika_connect(**arguments: Any) -> Awaitable[AbstractConnection]:
-    return aio_pika.connect(**arguments)
-
-
-class Backoff:
-    """Full jitter: 0.2 s to 30 s, or 1 s to 60 s while the broker refuses us."""
-
-    def __init__(self) -> None:
-        self._failures = 0
-
-    def reset(self) -> None:
-        self._failures = 0
-
-    def next_pause(self, *, is_refused: bool = False) -> float:
-        first, maximum = (1.0, 60.0) if is_refused else (0.2, 30.0)
-        ceiling = min(maximum, first * 2 ** min(self._failures, 10))
-        self._failures += 1
-        return random.uniform(ceiling / 10, ceiling)  # noqa: S311 - jitter, not a secret
 
 
 class Supervisor:

@@ -8,10 +8,9 @@ and a socket write on each message; docs/adr/0013 has the measurements.
 
 import asyncio
 from dataclasses import dataclass
-from typing import Any, Final, Protocol, cast
+from typing import Any, Final, Protocol
 
 import aio_pika
-from aiormq.connection import TransportFactory
 from aiormq.exceptions import AMQPConnectionError
 from yarl import URL
 
@@ -59,7 +58,7 @@ class Tap(asyncio.StreamReaderProtocol):
     def __init__(self, reader: asyncio.StreamReader, loop: asyncio.AbstractEventLoop) -> None:
         super().__init__(reader, loop=loop)
         self._clock = loop
-        self._writer: asyncio.Transport | None = None
+        self._writer: asyncio.StreamWriter | None = None
         self._rest = b""
         self._is_raw = False
         self._last_passed = 0.0
@@ -67,13 +66,8 @@ class Tap(asyncio.StreamReaderProtocol):
         self._contents: dict[int, _Content] = {}
 
     def listen(self, channel: int, listener: Listener) -> None:
-        """From now on its messages and confirms go to `listener` alone."""
+        """Until the channel is closed, its messages and confirms go to `listener` alone."""
         self._listeners[channel] = listener
-
-    def forget(self, channel: int) -> None:
-        """The library gets all of the channel's frames again."""
-        self._listeners.pop(channel, None)
-        self._contents.pop(channel, None)
 
     def write(self, frames: bytes) -> None:
         """Send whole frames, at once and in order; lost if the connection is."""
@@ -81,12 +75,13 @@ class Tap(asyncio.StreamReaderProtocol):
             self._writer.write(frames)
 
     async def drained(self) -> None:
-        """Wait until the socket takes more. ConnectionError if the connection is lost."""
-        await cast("Any", self)._drain_helper()
+        """Wait until the socket takes more. OSError if the connection is lost."""
+        if self._writer:
+            await self._writer.drain()
 
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        super().connection_made(transport)
-        self._writer = cast("asyncio.Transport", transport)
+    def write_with(self, writer: asyncio.StreamWriter) -> None:
+        """Share the library's writer: each write of either is made of whole frames."""
+        self._writer = writer
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._pass_on(self._rest)
@@ -155,8 +150,8 @@ class Tap(asyncio.StreamReaderProtocol):
         if method in {wire.DELIVER, wire.RETURN}:
             self._contents[channel] = _Content(payload, is_return=method == wire.RETURN)
             return True
-        if method == wire.CHANNEL_CLOSE:  # after the library's answer any write is an offence
-            self._close(channel)
+        if method in {wire.CHANNEL_CLOSE, wire.CHANNEL_CLOSE_OK}:
+            self._close(channel)  # from the library's answer on any write would be an offence
         return False
 
     def _deliver(self, channel: int, content: _Content) -> None:
@@ -167,9 +162,8 @@ class Tap(asyncio.StreamReaderProtocol):
             listener.delivered(content.method, content.header, content.body)
 
     def _close(self, channel: int) -> None:
-        listener = self._listeners[channel]
-        self.forget(channel)
-        listener.closed()
+        self._contents.pop(channel, None)
+        self._listeners.pop(channel).closed()
 
     def _pass_on(self, data: bytes) -> None:
         if data:
@@ -182,8 +176,8 @@ class Tap(asyncio.StreamReaderProtocol):
             self._pass_on(wire.HEARTBEAT)
 
 
-class TapFactory(TransportFactory):
-    """Opens the library's socket as the library does, with a tap on it."""
+class TapFactory:
+    """Opens the library's socket as the library's own transport factories do, with a tap on it."""
 
     def __init__(self) -> None:
         self.tap: Tap | None = None
@@ -198,12 +192,14 @@ class TapFactory(TransportFactory):
         tap = Tap(reader, loop)
         try:
             transport, _ = await loop.create_connection(
-                lambda: tap, url.host, url.port, ssl=context, **arguments
+                lambda: tap, str(url.host), int(url.port or 0), ssl=context, **arguments
             )
         except OSError as error:
             raise AMQPConnectionError(*error.args) from error
+        writer = asyncio.StreamWriter(transport, tap, reader, loop)
+        tap.write_with(writer)
         self.tap = tap
-        return reader, asyncio.StreamWriter(transport, tap, reader, loop)
+        return reader, writer
 
 
 class TappedConnection(aio_pika.Connection):

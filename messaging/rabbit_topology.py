@@ -15,10 +15,10 @@ from aiormq.exceptions import (
 )
 
 from messaging.errors import ConfigurationError, SagaError, Unavailable
+from messaging.rabbit_fitness import plain_connect
 from messaging.rabbit_session import (
     RPC_SECONDS,
     Session,
-    aio_pika_connect,
     open_session,
     within,
 )
@@ -248,7 +248,7 @@ def _look_at_queue(name: str) -> _Call:
 
 @asynccontextmanager
 async def _connected(url: str, name: str) -> AsyncIterator[Session]:
-    session = await open_session(parse_address(url), name, aio_pika_connect)
+    session = await open_session(parse_address(url), name, plain_connect)
     try:
         yield session
     except CONNECTION_EXCEPTIONS as error:

@@ -10,8 +10,10 @@ from messaging import lenient
 from messaging.errors import ConfigurationError, SagaError, Unavailable
 from messaging.port import Outgoing, Receipt
 from messaging.rabbit_consumer import RabbitConsumer
+from messaging.rabbit_fitness import fitting_connect
+from messaging.rabbit_lanes import Sender
 from messaging.rabbit_publisher import RabbitPublisher
-from messaging.rabbit_session import Connect, Session, Supervisor, aio_pika_connect
+from messaging.rabbit_session import Connect, Session, Supervisor
 from messaging.rabbit_topology import BrokerFacts, TopologyGuard, declare, probe, verify
 from messaging.rabbit_url import parse_address
 from messaging.topology import Names, Topology, TopologyMode
@@ -34,7 +36,7 @@ class RabbitBroker:
         app_id: str,
         on_change: Callable[[bool, str], None] | None = None,
         publish_deadline: float = 5.0,
-        connect: Connect = aio_pika_connect,
+        connect: Connect = fitting_connect,
     ) -> None:
         self._address = parse_address(url)
         self._name = f"{names.namespace}.{app_id}"
@@ -46,10 +48,12 @@ class RabbitBroker:
         self._consuming = self._supervisor("consuming", self._prepare_consuming)
         self._publisher = RabbitPublisher(
             self._publishing,
-            app_id=app_id,
-            user_id=self._address.user_id,
+            sender=Sender(
+                app_id=app_id,
+                user_id=self._address.user_id,
+                on_missing=self._guard.suspect,
+            ),
             deadline=publish_deadline,
-            on_missing=self._guard.suspect,
         )
         self._consumers: list[RabbitConsumer] = []
         self._tasks: list[asyncio.Task[None]] = []

@@ -27,6 +27,7 @@ RETURN: Final = 60 << 16 | 50
 ACK: Final = 60 << 16 | 80
 NACK: Final = 60 << 16 | 120
 CHANNEL_CLOSE: Final = 20 << 16 | 40
+CHANNEL_CLOSE_OK: Final = 20 << 16 | 41
 _PUBLISH: Final = 60 << 16 | 40
 _REJECT: Final = 60 << 16 | 90
 
@@ -62,8 +63,6 @@ class Encoder:
     def __init__(
         self, *, channel: int, exchange: str, app_id: str, user_id: str | None, frame_max: int
     ) -> None:
-        if not _EXCHANGE.fullmatch(exchange):
-            raise ValueError(f"{exchange!r} is no name of an exchange")
         self._channel = channel
         self._exchange = short_text(exchange)
         self._largest = frame_max - _OVERHEAD
@@ -127,6 +126,11 @@ class Encoder:
             yield END
 
 
+def is_exchange(name: str) -> bool:
+    """True if a frame can carry the name and the broker may know it."""
+    return _EXCHANGE.fullmatch(name) is not None
+
+
 def frame(kind: int, channel: int, payload: bytes) -> bytes:
     return FRAME.pack(kind, channel, len(payload)) + payload + END
 
@@ -188,9 +192,7 @@ def message_id_of(header: bytes) -> str | None:
     return found if isinstance(found, str) else None
 
 
-def delivery_of(
-    method: bytes, header: bytes, body: bytes, *, queue: str, session: int
-) -> Delivery:
+def delivery_of(method: bytes, header: bytes, body: bytes, *, queue: str, session: int) -> Delivery:
     """A delivery from its frames' payloads, whatever they hold: nothing here raises."""
     offset = METHOD_ID.size
     offset += 1 + method[offset]  # the consumer's tag: the channel has no other consumer

@@ -9,6 +9,8 @@ from urllib.parse import urlsplit
 
 from messaging.memory import MemoryBroker, MemoryServer
 from messaging.port import Broker, Consumer, Delivery, Outgoing
+from messaging.rabbit_fitness import fitting_connect
+from messaging.rabbit_session import Connect
 from messaging.rabbitmq import RabbitBroker
 from messaging.topology import Names, Topology, TopologyMode, installation
 from tests.faults.proxy import FaultProxy
@@ -78,9 +80,11 @@ class RabbitWorld:
         self.clients = AsyncExitStack()
         self.url = url
         self.proxy = proxy
+        self.connect: Connect = fitting_connect
         self.user = urlsplit(url).username or "guest"
 
     def broker(self, **arguments: Any) -> Broker:
+        arguments = {"connect": self.connect, **arguments}
         return RabbitBroker(self.proxy.url(self.url), **_defaults(self.names, arguments))
 
     def lose_connections(self) -> None:
