@@ -61,7 +61,7 @@ class Tap(asyncio.StreamReaderProtocol):
         self._writer: asyncio.StreamWriter | None = None
         self._rest = b""
         self._is_raw = False
-        self._last_passed = 0.0
+        self._last_passed = loop.time()
         self._listeners: dict[int, Listener] = {}
         self._contents: dict[int, _Content] = {}
 

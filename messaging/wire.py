@@ -6,7 +6,7 @@ returns, confirms and settlements; everything else is the client library's.
 
 import re
 from collections.abc import Callable, Iterator, Mapping
-from datetime import UTC, datetime
+from datetime import datetime
 from functools import lru_cache
 from struct import Struct
 from typing import Any, Final
@@ -255,11 +255,8 @@ def _skip_octet(_payload: bytes, offset: int) -> tuple[None, int]:
 
 def _moment_at(payload: bytes, offset: int) -> tuple[datetime | None, int]:
     """None for what is beyond Python's calendar."""
-    try:
-        moment = datetime.fromtimestamp(_LONG.unpack_from(payload, offset)[0], UTC)
-    except (OverflowError, OSError, ValueError):
-        return None, offset + 8
-    return moment, offset + 8
+    _, moment = lenient.moment(payload[offset : offset + _LONG.size])
+    return moment, offset + _LONG.size
 
 
 _Reader = Callable[[bytes, int], tuple[Any, int]]

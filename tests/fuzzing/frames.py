@@ -2,17 +2,21 @@
 
 import struct
 from dataclasses import dataclass
+from dataclasses import fields as fields_of
 from datetime import UTC, datetime
 from decimal import Decimal
-from typing import Any, Final
+from typing import Any, Final, cast
 
+from aiormq.abc import AbstractChannel, DeliveredMessage
 from hypothesis import strategies as st
 from pamqp import commands, constants, frame
 from pamqp.exceptions import PAMQPException
 from pamqp.header import ContentHeader
 
-from messaging import lenient
+from messaging import lenient, wire
 from messaging.poison import poison, short_text, sized, with_properties
+from messaging.port import Delivery
+from messaging.rabbit_delivery import delivery_of
 from tests.fuzzing.target import target
 
 FLAGS: Final = commands.Basic.Properties.flags
@@ -126,6 +130,38 @@ def well_formed_properties_are_read_as_they_are(
         assert properties.timestamp == _moment(timestamp).value
 
 
+@target(st.tuples(TEXTS, TABLES, st.none() | st.integers(0, 2**64 - 1)), examples=80)
+def in_bulk_a_delivery_is_read_as_the_library_reads_it(
+    said: tuple[dict[str, bytes], list[tuple[bytes, Field]], int | None],
+) -> None:
+    texts, fields, timestamp = said
+    content = {name: short_text(text) for name, text in texts.items()}
+    content["headers"] = _entries(fields)
+    if timestamp is not None:
+        content["timestamp"] = struct.pack(">Q", timestamp)
+    header = _header(content)
+    deliver = commands.Basic.Deliver("tag", 2**40, True, "exchange", "key")
+    method = frame.marshal(deliver, 1)[7:-1]
+    message = DeliveredMessage(
+        delivery=deliver,
+        header=cast("ContentHeader", _unmarshalled(constants.FRAME_HEADER, header)),
+        body=b"body",
+        channel=cast("AbstractChannel", None),
+    )
+    read = wire.delivery_of(method, header, b"body", queue="q", session=1)
+    assert _values(read) == _values(delivery_of(message, queue="q", session=1))
+
+
+@target(st.data(), examples=80)
+def in_bulk_no_header_of_a_message_raises(data: st.DataObject) -> None:
+    sample = data.draw(st.sampled_from(SAMPLES))
+    payload = _mutated(data, sample.payload[14:4000])
+    header = sample.payload[:14] + payload
+    if sample.frame_type == constants.FRAME_HEADER:
+        method = frame.marshal(commands.Basic.Deliver("tag", 1, False, "", "key"), 1)[7:-1]
+        assert wire.delivery_of(method, header, b"", queue="q", session=1).tag == 1
+
+
 @target(st.tuples(TABLES, st.data()), examples=80)
 def a_table_that_is_mutated_inside_is_read_as_far_as_it_goes(
     said: tuple[list[tuple[bytes, Field]], st.DataObject],
@@ -154,6 +190,10 @@ SAMPLES: Final = tuple(poison(lenient.MAX_DEPTH))
 def _header(values: dict[str, bytes]) -> bytes:
     flags = sum(FLAGS[name] for name in values)
     return with_properties(0, flags, b"".join(values[name] for name in FLAGS if name in values))
+
+
+def _values(delivery: Delivery) -> dict[str, Any]:
+    return {each.name: getattr(delivery, each.name) for each in fields_of(delivery)}
 
 
 def _read(payload: bytes) -> Any:

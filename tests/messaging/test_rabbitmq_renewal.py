@@ -47,8 +47,8 @@ async def test_a_delivery_in_hand_outlives_the_renewals_of_others(
     idle = await ready_consumer(broker, rabbit_world.names.commands_for("OtherService"))
     assert isinstance(idle, RabbitConsumer)
     for _ in range(3):
-        channel = idle._channel
-        await eventually(lambda channel=channel: idle._channel is not channel)
+        feed = idle._feed
+        await eventually(lambda feed=feed: idle._feed is not feed)
         assert idle.is_consuming
     await busy.ack([held])
     await busy.close()
