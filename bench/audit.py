@@ -11,7 +11,8 @@ from bench.workloads import Workload
 
 _STATES: Final = "SELECT state, count(*) FROM sagas WHERE saga_id LIKE %s GROUP BY state"
 _GAPS: Final = """
-    SELECT s.saga_id, s.version, count(h.version) FROM sagas s LEFT JOIN saga_history h USING (saga_id)
+    SELECT s.saga_id, s.version, count(h.version)
+    FROM sagas s LEFT JOIN saga_history h USING (saga_id)
     WHERE s.saga_id LIKE %s GROUP BY s.saga_id HAVING count(h.version) <> s.version LIMIT 10
 """
 
@@ -36,7 +37,7 @@ def audit_database(site: Site, driven: Driven) -> None:
     """By the rows: all there, all ended, their histories without a gap. Raises BrokenRun."""
     ours = [f"{site.names.namespace}-%"]
     with psycopg.connect(site.saga_database) as connection:
-        states = dict(connection.execute(_STATES, ours).fetchall())
+        states: dict[str, int] = dict(connection.execute(_STATES, ours).fetchall())
         gaps = connection.execute(_GAPS, ours).fetchall()
     expected = {"completed": driven.started - driven.failed, "failed": driven.failed}
     if states != {state: count for state, count in expected.items() if count}:

@@ -28,7 +28,8 @@ _SIZES: Final = {
     **dict.fromkeys(b"suU", 2),
     **dict.fromkeys(b"Iif", 4),
     **dict.fromkeys(b"LldT", 8),
-    **{ord("D"): 5, ord("V"): 0},
+    ord("D"): 5,
+    ord("V"): 0,
 }
 
 
@@ -200,7 +201,7 @@ def _bodies(body: bytes) -> Iterable[bytes]:
 
 
 @lru_cache(maxsize=1024)
-def _publish(exchange: str, routing_key: str, is_mandatory: bool) -> bytes:  # noqa: FBT001
+def _publish(exchange: str, routing_key: str, is_mandatory: bool) -> bytes:
     method = commands.Basic.Publish(
         exchange=exchange, routing_key=routing_key, mandatory=is_mandatory
     )

@@ -29,8 +29,8 @@ def main(arguments: Sequence[str]) -> int:
         folder=asked.folder or Path(tempfile.mkdtemp(prefix="saga-bench-", dir="/tmp")),
     )
     with found_servers() as servers:
-        play(wanted, servers)
-    return 0
+        runs = play(wanted, servers)
+    return 1 if any(run.problem for run in runs) else 0
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -5,13 +5,13 @@ from collections.abc import Coroutine
 from typing import Any, TypeVar
 
 try:
-    from uvloop import new_event_loop
+    import uvloop as fastest
 except ImportError:  # an extra
-    from asyncio import new_event_loop
+    fastest = asyncio  # type: ignore[assignment]
 
 T = TypeVar("T")
 
 
 def run(work: Coroutine[Any, Any, T]) -> T:
-    with asyncio.Runner(loop_factory=new_event_loop) as runner:
+    with asyncio.Runner(loop_factory=fastest.new_event_loop) as runner:
         return runner.run(work)

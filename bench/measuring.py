@@ -1,7 +1,6 @@
 """One run: a site, a contestant at work on it, load, audit, numbers."""
 
 import asyncio
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -40,7 +39,7 @@ def measure(
         if workload.finished and contestant.is_countermand:
             fill(site.saga_database, workload.finished)
         with at_work(contestant, site, workload, folder) as programs:
-            families = {**programs, **servers.families, "driver": [os.getpid()]}
+            families = {**programs, **servers.families}
             edges: list[dict[str, Usage]] = []
             driven = run(_drive(site, workload, effort, families, edges))
             peaks = usage_of(families)
@@ -92,4 +91,3 @@ def percentile(values: Sequence[float], percent: float) -> float:
         return 0.0
     rank = -(-len(ordered) * percent // 100)
     return ordered[max(0, int(rank) - 1)]
-

@@ -1,4 +1,4 @@
-"""`python -m bench.null_orchestrator`: what an orchestrator that keeps no state could do at most."""
+"""`python -m bench.null_orchestrator`: an orchestrator that keeps no state."""
 
 import argparse
 import json

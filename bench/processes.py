@@ -1,6 +1,7 @@
 """What processes have used, read off /proc: CPU of whole families, peak memory."""
 
 import os
+import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,7 +23,9 @@ Families = Mapping[str, list[int]]  # process ids by what they are
 
 
 def usage_of(families: Families) -> dict[str, Usage]:
-    return {name: _usage(pids) for name, pids in families.items()}
+    """Of these families, and of this process without its children as the driver."""
+    driver = Usage(cpu=time.process_time(), peak=_peak(os.getpid()))
+    return {name: _usage(pids) for name, pids in families.items()} | {"driver": driver}
 
 
 def listener_on(port: int) -> int | None:
@@ -60,7 +63,7 @@ def _peak(pid: int) -> int:
 
 def _descendants(pid: int) -> Iterator[int]:
     try:
-        threads = [path for path in Path(f"/proc/{pid}/task").iterdir()]
+        threads = list(Path(f"/proc/{pid}/task").iterdir())
         children = [int(each) for path in threads for each in _children(path)]
     except OSError:
         return

@@ -59,7 +59,8 @@ async def _relay_on_codec(
         await wire.consume(queue, prefetch=PREFETCH)
     _say_ready()
     stop = asyncio.ensure_future(stopping.wait())
-    await asyncio.wait({stop, wire.ended}, return_when=asyncio.FIRST_COMPLETED)
+    both: set[asyncio.Future[Any]] = {stop, wire.ended}
+    await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
     wire.close()
     await wire.ended
 

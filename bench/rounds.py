@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from bench.contestants import Contestant
@@ -37,14 +38,14 @@ def _run(
     contestant: Contestant, workload: Workload, number: int, wanted: Wanted, servers: Servers
 ) -> Run:
     folder = wanted.folder / f"{workload.name}-{number}-{contestant.name}"
-    names = {"contestant": contestant.name, "workload": workload.name}
+    told = partial(Run, contestant=contestant.name, workload=workload.name, round=number)
     try:
         measured = measure(contestant, workload, wanted.effort, servers, folder)
     except Exception as error:  # whatever it was, it is told, and the others go on
         notes = "\n".join(getattr(error, "__notes__", []))
         problem = f"{type(error).__name__}: {error}\n{notes}".strip()
-        return Run(**names, round=number, problem=problem)
-    return Run(**names, round=number, measured=measured)
+        return told(problem=problem)
+    return told(measured=measured)
 
 
 def _line(run: Run, rounds: int) -> str:

@@ -4,7 +4,7 @@ import asyncio
 import itertools
 import uuid
 from collections.abc import Callable, Sequence
-from typing import Final, TypeVar, cast
+from typing import Any, Final, TypeVar, cast
 
 from pamqp import base, commands
 
@@ -22,6 +22,7 @@ from messaging.rabbit_url import parse_address
 
 Method = TypeVar("Method", bound=base.Frame)
 _GREETING: Final = b"AMQP\x00\x00\x09\x01"
+_ANSWER_SECONDS: Final = 10.0
 
 
 class BrokenWire(Exception):
@@ -145,10 +146,12 @@ class Wire(asyncio.Protocol):
     async def _answer(self, expected: type[Method]) -> Method:
         getting = asyncio.ensure_future(self._answers.get())
         try:
-            await asyncio.wait({getting, self.ended}, return_when=asyncio.FIRST_COMPLETED, timeout=10)
+            both: set[asyncio.Future[Any]] = {getting, self.ended}
+            await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED, timeout=_ANSWER_SECONDS)
+            if self.ended.done():
+                self.ended.result()
             if not getting.done():
-                await asyncio.wait_for(asyncio.shield(self.ended), 0.1)
-                raise BrokenWire(f"no {expected.name} came")
+                raise BrokenWire(f"no {expected.name} in {_ANSWER_SECONDS:g} s")
             answer = getting.result()
         finally:
             getting.cancel()

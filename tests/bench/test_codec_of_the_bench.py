@@ -47,8 +47,9 @@ def test_a_delivery_is_read_however_it_is_cut(size: int, cut: int) -> None:
     content = b"x" * size
     data = _delivered(content) * 2
     decoder = Decoder()
-    step = max(cut, 1 if size < 1000 else 997)
-    found = [each for at in range(0, len(data), step) for each in decoder.feed(data[at : at + step])]
+    step = cut if size < 1000 else max(cut, 997)
+    pieces = [data[at : at + step] for at in range(0, len(data), step)]
+    found = [each for piece in pieces for each in decoder.feed(piece)]
     expected = Delivery(7, b"BenchA.Do", b"saga-1", entry("saga-type", "BenchLine"), content)
     assert found == [expected, expected]
 
