@@ -5,7 +5,7 @@ from typing import Final
 import aio_pika
 import psycopg
 
-from bench.driver import BrokenRun, Driven
+from bench.driver import BrokenRun, Driven, prefix_of
 from bench.sites import Site
 from bench.workloads import Workload
 
@@ -33,9 +33,9 @@ async def audit_letters(site: Site) -> None:
             raise BrokenRun(f"{count} dead letters")
 
 
-def audit_database(site: Site, driven: Driven) -> None:
+def audit_database(site: Site, driven: Driven, workload: Workload) -> None:
     """By the rows: all there, all ended, their histories without a gap. Raises BrokenRun."""
-    ours = [f"{site.names.namespace}-%"]
+    ours = [f"{prefix_of(site.names, workload)}-%"]
     with psycopg.connect(site.saga_database) as connection:
         states: dict[str, int] = dict(connection.execute(_STATES, ours).fetchall())
         gaps = connection.execute(_GAPS, ours).fetchall()

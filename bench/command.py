@@ -1,6 +1,8 @@
 """The command line: who is measured, with what, how long; where the numbers go."""
 
 import argparse
+import asyncio
+import json
 import signal
 import sys
 import tempfile
@@ -10,8 +12,11 @@ from pathlib import Path
 
 from bench.contestants import CONTESTANTS
 from bench.driver import Effort
+from bench.report import renew, told_of
 from bench.rounds import Wanted, play
 from bench.sites import found_servers
+from bench.surroundings import surroundings
+from bench.tables import section
 from bench.workloads import LINE, WORKLOADS, Workload, grown
 
 
@@ -29,7 +34,13 @@ def main(arguments: Sequence[str]) -> int:
         folder=asked.folder or Path(tempfile.mkdtemp(prefix="saga-bench-", dir="/tmp")),
     )
     with found_servers() as servers:
+        found = asyncio.run(surroundings(servers))
         runs = play(wanted, servers)
+    told = told_of(found, wanted.workloads, runs)
+    (wanted.folder / "bench.json").write_text(json.dumps(told, indent=1) + "\n")
+    print("\n\n".join(section(told, runs)))
+    if asked.report:
+        renew(asked.report, told)
     return 1 if any(run.problem for run in runs) else 0
 
 

@@ -101,13 +101,18 @@ class _Loop:
         return Post(self.names.starts, "StartSaga", saga_id.encode(), body)
 
 
+def prefix_of(names: Names, workload: Workload) -> str:
+    """With which the ids of this workload's sagas begin."""
+    return f"{names.namespace}-{workload.name}"
+
+
 async def drive(
     url: str, names: Names, workload: Workload, effort: Effort, *, at_edge: Callable[[], None]
 ) -> Driven:
     """Load, then one saga after another. `at_edge` is called at both ends of the window."""
     wire = await Wire.open(url)
     try:
-        loop = _Loop(wire, names, workload, run=names.namespace)
+        loop = _Loop(wire, names, workload, run=prefix_of(names, workload))
         wire.on_deliveries = loop.hear
         await _listen(wire, names)
         await _warm_up(loop, effort)

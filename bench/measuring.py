@@ -2,12 +2,12 @@
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from bench.audit import audit_database, audit_letters, audit_outcomes
 from bench.contestants import Contestant, at_work
-from bench.driver import BrokenRun, Driven, Effort, drive
+from bench.driver import BrokenRun, Driven, Effort, drive, prefix_of
 from bench.loops import run
 from bench.past import fill
 from bench.processes import Families, Usage, usage_of
@@ -36,18 +36,27 @@ def measure(
     """Raises BrokenRun, or whatever else kept it from being measured."""
     folder.mkdir(parents=True, exist_ok=True)
     with new_site(servers) as site:
-        if workload.finished and contestant.is_countermand:
-            fill(site.saga_database, workload.finished)
         with at_work(contestant, site, workload, folder) as programs:
             families = {**programs, **servers.families}
+            if workload.finished and contestant.is_countermand:
+                _make_past(site, workload)
             edges: list[dict[str, Usage]] = []
             driven = run(_drive(site, workload, effort, families, edges))
             peaks = usage_of(families)
             audit_outcomes(driven, workload)
             asyncio.run(audit_letters(site))
             if contestant.is_countermand:
-                audit_database(site, driven)
+                audit_database(site, driven, workload)
         return numbers_of(driven, edges, peaks)
+
+
+def _make_past(site: Site, workload: Workload) -> None:
+    """One real saga, and copies of it."""
+    first = replace(workload, name="first", concurrency=1)
+    one = Effort(sagas=1, warm_up=0, lone=0)
+    run(drive(site.servers.amqp_url, site.names, first, one, at_edge=lambda: None))
+    template = f"{prefix_of(site.names, first)}-0"
+    fill(site.saga_database, template, workload.finished)
 
 
 async def _drive(

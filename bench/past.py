@@ -1,34 +1,51 @@
 """A past: sagas that ended long ago, written by SQL, so that the tables are as large as in use."""
 
+from collections.abc import Iterable
 from typing import Final
 
 import psycopg
+from psycopg import sql
+
+from orchestrator.store.tables import saga_history, sagas
 
 _CHUNK: Final = 100_000
-# A line of four steps leaves these columns; `n` numbers the saga, from the oldest on.
-_SAGAS: Final = """
-    INSERT INTO sagas (saga_id, saga_type, state, version, input_digest, data, plan, steps,
-                       on_exhausted, created_at, updated_at, ended_at)
-    SELECT 'past-' || n, 'BenchLine', 'completed', 6, md5(n::text), %(data)s, %(plan)s, %(steps)s,
-           'halt', at, at + interval '1 s', at + interval '1 s'
-    FROM (SELECT n, now() - interval '90 days' + n * (interval '90 days' / %(total)s) AS at
-          FROM generate_series(%(first)s::bigint, %(last)s) AS n) AS numbered
-"""
-_HISTORY: Final = """
-    INSERT INTO saga_history (saga_id, version, at, step, before, after, cause)
-    SELECT 'past-' || n, version, now() - interval '90 days', NULL, 'pending', 'completed',
-           md5(n::text || version)
-    FROM generate_series(%(first)s::bigint, %(last)s) AS n, generate_series(1, 6) AS version
-"""
+# The oldest is 90 days old; `n` numbers them from there on.
+_MOMENT: Final = "now() - interval '90 days' + n * (interval '89 days' / %(total)s)"
+_MOMENTS: Final = ("created_at", "updated_at", "ended_at", "at")
 
 
-def fill(database_url: str, count: int) -> None:
-    """Write `count` finished sagas and their histories; then analysed and on the disk."""
-    for_all = {"data": "{}", "plan": "[]", "steps": "[]", "total": count}
+def fill(database_url: str, template: str, count: int) -> None:
+    """Copy that finished saga `count` times; then all is vacuumed and on the disk."""
+    statements = [
+        _copies("sagas", [column.name for column in sagas.columns]),
+        _copies("saga_history", [column.name for column in saga_history.columns]),
+    ]
     with psycopg.connect(database_url, autocommit=True) as connection:
         for first in range(1, count + 1, _CHUNK):
-            chunk = {**for_all, "first": first, "last": min(first + _CHUNK - 1, count)}
-            connection.execute(_SAGAS, chunk)
-            connection.execute(_HISTORY, chunk)
+            last = min(first + _CHUNK - 1, count)
+            chunk = {"template": template, "first": first, "last": last, "total": count}
+            for statement in statements:
+                connection.execute(statement, chunk)
         connection.execute("VACUUM ANALYZE sagas, saga_history")
         connection.execute("CHECKPOINT")
+
+
+def _copies(table: str, columns: Iterable[str]) -> sql.Composed:
+    """Of the template's rows, but for identity and moments."""
+    named = list(columns)
+    return sql.SQL(
+        "INSERT INTO {table} ({columns}) SELECT {values} FROM {table}, "
+        "generate_series(%(first)s::bigint, %(last)s) AS n WHERE saga_id = %(template)s"
+    ).format(
+        table=sql.Identifier(table),
+        columns=sql.SQL(", ").join(map(sql.Identifier, named)),
+        values=sql.SQL(", ").join(map(_value, named)),
+    )
+
+
+def _value(column: str) -> sql.Composable:
+    if column == "saga_id":
+        return sql.SQL("'past-' || n")
+    if column in _MOMENTS:
+        return sql.SQL(_MOMENT)
+    return sql.Identifier(column)
