@@ -57,6 +57,8 @@ def test_replies_are_such_as_the_orchestrator_takes(command: str) -> None:
     reply = decode_reply(
         Arrived(
             queue=NAMES.replies,
+            exchange=NAMES.replies,
+            session=1,
             tag=1,
             routing_key=post.routing_key,
             type=post.routing_key,
