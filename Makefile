@@ -22,6 +22,9 @@ SAGAS ?=
 SEEDS ?= 1000
 # For how long `make fuzz` tries, for example: make fuzz MINUTES=60
 MINUTES ?= 10
+# What is measured, and how long: see `python -m bench --help`
+BENCH_ARGS ?=
+PEERS ?=
 # Which sagas to walk through, for example: make walk WALK_ARGS="3 once"
 WALK_ARGS ?=
 FAST := not (rabbitmq or postgres or node or prometheus or slow)
@@ -55,6 +58,11 @@ chaos: $(VENV)/.for-test ## Hurt real daemons and servers, and look for what is 
 soak: $(VENV)/.for-test ## Run 100,000 sagas under 250 faults: is anything lost, does anything grow?
 	$(BIN)/python -W ignore -m tests.soak --sagas $(or $(SAGAS),100000) \
 	  --faults $(or $(FAULTS),250) $(if $(SEED),--seed $(SEED)) $(if $(RECORD),--record)
+
+# For example: make bench BENCH_ARGS="--only countermand --seconds 20"; PEERS=1 installs others
+.PHONY: bench
+bench: $(VENV)/.for-test ## Measure Countermand beside its ceilings, and write docs/performance.md
+	$(BIN)/python -m bench --report docs/performance.md $(if $(PEERS),--peers) $(BENCH_ARGS)
 
 ##@ Work on it
 

@@ -1,0 +1,1 @@
+"""How fast it is: ceilings, Countermand and peers, measured side by side in one run."""
