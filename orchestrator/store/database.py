@@ -17,7 +17,9 @@ from orchestrator.store.rows import SagaRow, saga_from
 from orchestrator.store.tables import JSON_COLUMNS, sagas
 
 STUCK_AFTER: Final = timedelta(minutes=10)
-UNFINISHED: Final = sagas.c.state.in_([state.value for state in SagaState if not state.is_final])
+OPEN_STATES: Final = frozenset(state.value for state in SagaState if not state.is_final)
+# `ended_at` for the index, as a plan for any parameters can use it; the state for the truth.
+UNFINISHED: Final = sagas.c.ended_at.is_(None) & sagas.c.state.in_(sorted(OPEN_STATES))
 
 # What has been due for longer than this is nobody's: its type is unknown here, or its row
 # cannot be read. It is still found by every look, and counted as stuck, but wakes no one.
@@ -36,6 +38,12 @@ _DUE: Final = (
     .order_by(sagas.c.wake_at)
     .limit(sa.bindparam("limit"))
     .with_for_update(skip_locked=True)  # SQLite leaves it out: it has one writer at a time
+)
+
+_LOOK_LATER: Final = (
+    sa.update(sagas)
+    .where(sagas.c.saga_id == sa.bindparam("of_saga"))
+    .values(wake_at=sa.bindparam("moment"))
 )
 
 # Of sagas whose last epoch is another one. Locked ones are left to who holds them.
@@ -83,11 +91,24 @@ class DatabaseTransaction(ABC):
         with self._statement():
             rows = (await self._connection.execute(_DUE, values)).all()
         due: list[Saga] = []
+        early: list[Saga] = []
         for row in rows:
             with suppress(StatementRejected):  # left for a newer release, and counted as stuck
-                due.append(saga_from(SagaRow._make(row), epoch=self.epoch))
+                saga = saga_from(SagaRow._make(row), epoch=self.epoch)
+                (early if self._is_early(saga) else due).append(saga)
+        if early:
+            await self._look_later(early)
         self._locked |= {saga.saga_id: saga for saga in due}
         return due
+
+    def _is_early(self, saga: Saga) -> bool:
+        """Its row was to be looked at, and there is nothing to do yet."""
+        return not saga.in_doubt and (saga.wake_at is None or saga.wake_at > self.now)
+
+    async def _look_later(self, early: Sequence[Saga]) -> None:
+        moments = [{"of_saga": saga.saga_id, "moment": saga.wake_at} for saga in early]
+        with self._statement():
+            await self._connection.execute(_LOOK_LATER, moments)
 
     async def wake_doubtful(self, limit: int) -> int:
         with self._statement():
@@ -221,5 +242,5 @@ class DatabaseStore(ABC):
 
 def is_stuck(now: datetime, stuck_after: timedelta) -> sa.ColumnElement[bool]:
     """Unfinished, not moved for `stuck_after`, and not waiting for a moment to come."""
-    is_waiting = sagas.c.wake_at.is_not(None) & (sagas.c.wake_at > now)
-    return UNFINISHED & (sagas.c.updated_at < now - stuck_after) & ~is_waiting
+    is_idle = sagas.c.wake_at.is_(None) | (sagas.c.wake_at <= now)
+    return UNFINISHED & (sagas.c.updated_at < now - stuck_after) & is_idle
