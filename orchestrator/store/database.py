@@ -1,8 +1,8 @@
 """What the stores of both databases share: reading, counting, checking the schema."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Collection, Iterator, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager, contextmanager, suppress
+from collections.abc import AsyncIterator, Collection, Iterator, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager, suppress
 from datetime import datetime, timedelta
 from typing import Any, Final
 
@@ -136,6 +136,10 @@ class DatabaseTransaction(ABC):
         with self._statement():
             await self._notify()
 
+    async def is_alone(self, lock: int) -> bool:
+        """Whether nobody else holds this lock; if so, it is ours until the transaction ends."""
+        return True  # where there is one writer at a time
+
     async def execute(
         self, statement: sa.Executable, values: Mapping[str, Any] | None = None
     ) -> sa.CursorResult[Any]:
@@ -194,6 +198,12 @@ class DatabaseStore(ABC):
     @abstractmethod
     async def now(self, connection: AsyncConnection) -> datetime:
         """The clock that `Transaction.now` is read from."""
+
+    @asynccontextmanager
+    async def aside(self) -> AsyncIterator["DatabaseStore"]:
+        """The same database for work that may take its time, without taking the connections
+        of this store; where there is one writer at a time, this store."""
+        yield self
 
     async def held(self, saga_ids: Collection[str]) -> Collection[str]:
         """None, where there is one writer at a time."""

@@ -142,6 +142,10 @@ class PostgresTransaction(DatabaseTransaction):
     async def _notify(self) -> None:
         await self._connection.execute(_NOTIFY)
 
+    async def is_alone(self, lock: int) -> bool:
+        query = sa.select(sa.func.pg_try_advisory_xact_lock(sa.literal(lock, sa.BigInteger)))
+        return bool((await self.execute(query)).scalar_one())
+
 
 def _parameters(rows: Sequence[SagaRow], lines: Sequence[HistoryRow]) -> Mapping[str, Any]:
     return _by_column(SagaRow, rows, "s_") | _by_column(HistoryRow, lines, "h_")
@@ -160,6 +164,7 @@ class PostgresStore(DatabaseStore):
     def __init__(self, database_url: str, *, stuck_after: timedelta = STUCK_AFTER) -> None:
         url = database_url_of(database_url)
         engine = postgres_engine(url)
+        self._url = database_url
         super().__init__(engine, stuck_after=stuck_after)
         # The same pool, without the driver's own BEGIN: ours also reads the clock.
         self._autocommit = engine.execution_options(isolation_level="AUTOCOMMIT")
@@ -184,6 +189,14 @@ class PostgresStore(DatabaseStore):
         with translated():
             async with self._autocommit.connect() as connection:
                 yield connection
+
+    @asynccontextmanager
+    async def aside(self) -> AsyncIterator[DatabaseStore]:
+        other = PostgresStore(self._url, stuck_after=self._stuck_after)
+        try:
+            yield other
+        finally:
+            await other.close()
 
     async def now(self, connection: AsyncConnection) -> datetime:
         return cast("datetime", await connection.scalar(sa.select(sa.func.now())))
