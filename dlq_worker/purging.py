@@ -1,5 +1,6 @@
 """Forgetting dead letters and alerts that were closed long ago."""
 
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -15,7 +16,7 @@ from dlq_worker.tables import (
     dead_letters,
 )
 from orchestrator.store.database import DatabaseStore, DatabaseTransaction
-from orchestrator.store.purging import COUNTED, Cut, Old, Purge
+from orchestrator.store.purging import COUNTED, Cut, Old, Place, Purge, from_place
 
 ALERTS = "alert"
 LETTERS = "dead_letter"
@@ -51,7 +52,10 @@ async def count_old_letters(store: DatabaseStore, age: timedelta) -> dict[str, i
     async with store.reading() as connection:
         before = await store.now(connection) - age
         counts = {}
-        for kind, query in ((ALERTS, _old_alerts(before)), (LETTERS, _old_letters(before))):
+        for kind, query in (
+            (ALERTS, _old_alerts(before)),
+            (LETTERS, _closed_letters(before).where(~_IS_CALLED)),
+        ):
             some = query.limit(COUNTED).subquery()
             count = sa.select(sa.func.count()).select_from(some)
             counts[kind] = int(await connection.scalar(count) or 0)
@@ -59,33 +63,35 @@ async def count_old_letters(store: DatabaseStore, age: timedelta) -> dict[str, i
 
 
 async def _delete_alerts(
-    transaction: DatabaseTransaction, before: datetime, since: datetime, limit: int
+    transaction: DatabaseTransaction, before: datetime, place: Place | None, limit: int
 ) -> Cut:
-    query = _old_alerts(before).where(alerts.c.closed_at >= since)
-    first = query.order_by(alerts.c.closed_at).limit(limit)
-    rows = (await transaction.execute(first.with_for_update(skip_locked=True))).all()
-    if not rows:
-        return Cut()
+    query = from_place(_old_alerts(before), place, alerts.c.closed_at, alerts.c.id).limit(limit)
+    rows = (await transaction.execute(query.with_for_update(skip_locked=True))).all()
     numbers = [row.id for row in rows]
     sent = sa.delete(alert_deliveries).where(alert_deliveries.c.alert_id.in_(numbers))
     lines = (await transaction.execute(sent)).rowcount
     await transaction.execute(sa.delete(alerts).where(alerts.c.id.in_(numbers)))
-    return Cut(len(rows), lines, rows[-1].closed_at)
+    return Cut(len(numbers), lines, _place(rows, limit))
 
 
 async def _delete_letters(
-    transaction: DatabaseTransaction, before: datetime, since: datetime, limit: int
+    transaction: DatabaseTransaction, before: datetime, place: Place | None, limit: int
 ) -> Cut:
-    query = _old_letters(before).where(dead_letters.c.closed_at >= since)
-    first = query.order_by(dead_letters.c.closed_at).limit(limit)
-    rows = (await transaction.execute(first.with_for_update(skip_locked=True))).all()
-    if not rows:
-        return Cut()
-    numbers = [row.id for row in rows]
+    letters = _closed_letters(before)
+    query = from_place(letters, place, dead_letters.c.closed_at, dead_letters.c.id).limit(limit)
+    rows = (await transaction.execute(query.with_for_update(skip_locked=True))).all()
+    found = [row.id for row in rows]
+    called = sa.select(dead_letters.c.id).where(dead_letters.c.id.in_(found), _IS_CALLED)
+    kept = set((await transaction.execute(called)).scalars())
+    numbers = [number for number in found if number not in kept]
     done = sa.delete(dead_letter_actions).where(dead_letter_actions.c.letter_id.in_(numbers))
     lines = (await transaction.execute(done)).rowcount
     await transaction.execute(sa.delete(dead_letters).where(dead_letters.c.id.in_(numbers)))
-    return Cut(len(rows), lines, rows[-1].closed_at)
+    return Cut(len(numbers), lines, _place(rows, limit))
+
+
+def _place(rows: Sequence[sa.Row[Any]], limit: int) -> Place | None:
+    return (rows[-1].closed_at, rows[-1].id) if len(rows) == limit else None
 
 
 def _old_alerts(before: datetime) -> sa.Select[Any]:
@@ -95,7 +101,7 @@ def _old_alerts(before: datetime) -> sa.Select[Any]:
     )
 
 
-def _old_letters(before: datetime) -> sa.Select[Any]:
+def _closed_letters(before: datetime) -> sa.Select[Any]:
     return sa.select(dead_letters.c.id, dead_letters.c.closed_at).where(
-        ~IS_UNCLOSED, dead_letters.c.closed_at < before, ~_IS_CALLED
+        ~IS_UNCLOSED, dead_letters.c.closed_at < before
     )

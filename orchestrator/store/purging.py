@@ -6,8 +6,8 @@ Rows that somebody has locked are passed over. The participants' inboxes forget 
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
-from typing import Final
+from datetime import datetime, timedelta
+from typing import Any, Final
 
 import sqlalchemy as sa
 
@@ -18,7 +18,6 @@ from orchestrator.store.tables import purges, saga_history, sagas
 COUNTED: Final = 100_000  # more than that are "at least so many"
 
 _LOCK: Final = 0x5A9A_9061  # of Postgres: one at a time, of those that nobody waits for
-_BEGINNING: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 # The tables of the DLQ worker, which this package must not import.
 _letters: Final = sa.table(
@@ -36,17 +35,21 @@ _NEEDS_A_PERSON: Final = sa.exists(
 )
 
 
+Place = tuple[datetime, Any]
+"""Up to where the rows have been gone through: when the last one had ended, and its key."""
+
+
 @dataclass(frozen=True, slots=True)
 class Cut:
     """What one transaction has deleted."""
 
     rows: int = 0
     lines: int = 0  # that belonged to those rows
-    last: datetime = _BEGINNING  # when the last of them had ended
+    place: Place | None = None  # None: there are no more
 
 
-Delete = Callable[[DatabaseTransaction, datetime, datetime, int], Awaitable[Cut]]
-"""Deletes at most so many rows of what ended before the first moment and not before the other."""
+Delete = Callable[[DatabaseTransaction, datetime, Place | None, int], Awaitable[Cut]]
+"""Deletes at most so many rows of what ended before that moment, from that place on."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,7 +83,7 @@ class Purge:
         self._by = by
         self._reason = reason
         self._gives_way = gives_way
-        self._since = _BEGINNING
+        self._place: Place | None = None
         self._record: int | None = None
 
     async def some(self, limit: int) -> bool:
@@ -93,9 +96,9 @@ class Purge:
             return False
         self.deleted[old.kind] += cut.rows
         self.lines += cut.lines
-        self._since = cut.last
-        if cut.rows < limit:
-            self._left, self._since, self._record = self._left[1:], _BEGINNING, None
+        self._place = cut.place
+        if cut.place is None:
+            self._left, self._record = self._left[1:], None
         return bool(self._left)
 
     async def _cut(self, old: Old, limit: int) -> Cut | None:
@@ -103,7 +106,7 @@ class Purge:
             if self._gives_way and not await transaction.is_alone(_LOCK):
                 return None
             before = transaction.now - (old.age or timedelta())
-            cut = await old.delete(transaction, before, self._since, limit)
+            cut = await old.delete(transaction, before, self._place, limit)
             record = await self._told(transaction, old, before, cut) if cut.rows else self._record
         self._record = record
         return cut
@@ -132,6 +135,18 @@ class Purge:
         }
         insert = sa.insert(purges).values(values).returning(purges.c.id)
         return int((await transaction.execute(insert)).scalar_one())
+
+
+def from_place(
+    query: sa.Select[Any], place: Place | None, ended_at: sa.Column[Any], key: sa.Column[Any]
+) -> sa.Select[Any]:
+    """The query in the order of these columns, behind that place."""
+    ordered = query.order_by(ended_at, key)
+    if place is None:
+        return ordered
+    moment, last = place
+    is_later = (ended_at > moment) | (key > last)
+    return ordered.where(ended_at >= moment, is_later)  # the first for the index
 
 
 def old_sagas(*, completed: timedelta | None, failed: timedelta | None) -> list[Old]:
@@ -163,23 +178,20 @@ async def count_kept(store: DatabaseStore, ages: Mapping[SagaState, timedelta]) 
 
 def _deleting(state: SagaState) -> Delete:
     async def delete(
-        transaction: DatabaseTransaction, before: datetime, since: datetime, limit: int
+        transaction: DatabaseTransaction, before: datetime, place: Place | None, limit: int
     ) -> Cut:
-        query = (
-            sa.select(sagas.c.saga_id, sagas.c.ended_at)
-            .where(*_is_old(state, before), sagas.c.ended_at >= since, ~_NEEDS_A_PERSON)
-            .order_by(sagas.c.ended_at)
-            .limit(limit)
-            .with_for_update(of=sagas, skip_locked=True)
+        old = sa.select(sagas.c.saga_id, sagas.c.ended_at).where(
+            *_is_old(state, before), ~_NEEDS_A_PERSON
         )
-        rows = (await transaction.execute(query)).all()
-        if not rows:
-            return Cut()
+        query = from_place(old, place, sagas.c.ended_at, sagas.c.saga_id).limit(limit)
+        locked = query.with_for_update(of=sagas, skip_locked=True)
+        rows = (await transaction.execute(locked)).all()
         ids = [row.saga_id for row in rows]
         lines = sa.delete(saga_history).where(saga_history.c.saga_id.in_(ids))
         told = (await transaction.execute(lines)).rowcount
         await transaction.execute(sa.delete(sagas).where(sagas.c.saga_id.in_(ids)))
-        return Cut(len(rows), told, rows[-1].ended_at)
+        is_full = len(rows) == limit
+        return Cut(len(rows), told, (rows[-1].ended_at, ids[-1]) if is_full else None)
 
     return delete
 
