@@ -12,6 +12,7 @@ from chassis.durations import spoken
 from chassis.exit_codes import ExitCode
 from chassis.settings import OrchestratorSettings, load
 from dlq_worker.purging import ALERTS, LETTERS, count_old_letters, old_letters
+from dlq_worker.storable import storable_text
 from messaging.errors import Refused
 from orchestrator.cli.output import Output, print_json, print_line
 from orchestrator.cli.session import saga_database
@@ -89,7 +90,8 @@ async def _outcome(store: DatabaseStore, asked: Asked, ages: _Ages) -> _Outcome:
     if not asked.is_sure:
         _ask(ages, await _counts(store, ages))
     old = [*old_sagas(completed=ages.completed, failed=ages.failed), *old_letters(ages.failed)]
-    purge = Purge(store, old, by=asked.by, reason=asked.reason or "")
+    by, reason = storable_text(asked.by, 200), storable_text(asked.reason or "")
+    purge = Purge(store, old, by=by, reason=reason)
     is_all = await _deleted(purge, asked.limit)
     return _Outcome(counts=purge.deleted, kept=kept, lines=purge.lines, is_all=is_all)
 

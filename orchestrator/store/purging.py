@@ -176,6 +176,15 @@ async def count_kept(store: DatabaseStore, ages: Mapping[SagaState, timedelta]) 
     return kept
 
 
+async def sagas_purged_before(store: DatabaseStore) -> datetime | None:
+    """Sagas that had ended before that may have been deleted; None: none ever was."""
+    of_sagas = purges.c.kind.in_([SagaState.COMPLETED.value, SagaState.FAILED.value])
+    async with store.reading() as connection:
+        query = sa.select(sa.func.max(purges.c.before)).where(of_sagas)
+        moment: datetime | None = await connection.scalar(query)
+        return moment
+
+
 def _deleting(state: SagaState) -> Delete:
     async def delete(
         transaction: DatabaseTransaction, before: datetime, place: Place | None, limit: int
