@@ -45,7 +45,7 @@ _SAGA: Final[Keys] = {
     "created_at": "when it was started",
     "updated_at": "when it moved last",
     "ended_at": "null until it has ended",
-    "wake_at": "when the clock has to look at it, or null",
+    "wake_at": "when the clock looks at it, or null; in a list it may be earlier than needed",
 }
 
 LISTED: Final = frozenset(

@@ -40,6 +40,7 @@ _DUE: Final = (
     .with_for_update(skip_locked=True)  # SQLite leaves it out: it has one writer at a time
 )
 
+_LOOKS: Final = 20  # behind sagas that were looked at too early
 _LOOK_LATER: Final = (
     sa.update(sagas)
     .where(sagas.c.saga_id == sa.bindparam("of_saga"))
@@ -88,18 +89,26 @@ class DatabaseTransaction(ABC):
 
     async def lock_due(self, limit: int, saga_types: Collection[str]) -> Sequence[Saga]:
         values = {"now": self.now, "types": sorted(saga_types), "limit": limit}
-        with self._statement():
-            rows = (await self._connection.execute(_DUE, values)).all()
         due: list[Saga] = []
-        early: list[Saga] = []
-        for row in rows:
-            with suppress(StatementRejected):  # left for a newer release, and counted as stuck
-                saga = saga_from(SagaRow._make(row), epoch=self.epoch)
-                (early if self._is_early(saga) else due).append(saga)
-        if early:
-            await self._look_later(early)
+        for _ in range(_LOOKS):
+            with self._statement():
+                rows = (await self._connection.execute(_DUE, values)).all()
+            found = self._readable(rows)
+            due = [saga for saga in found if not self._is_early(saga)]
+            early = [saga for saga in found if self._is_early(saga)]
+            if early:
+                await self._look_later(early)
+            if not early or len(rows) < limit:
+                break
         self._locked |= {saga.saga_id: saga for saga in due}
         return due
+
+    def _readable(self, rows: Sequence[sa.Row[Any]]) -> list[Saga]:
+        found = []
+        for row in rows:
+            with suppress(StatementRejected):  # left for a newer release, and counted as stuck
+                found.append(saga_from(SagaRow._make(row), epoch=self.epoch))
+        return found
 
     def _is_early(self, saga: Saga) -> bool:
         """Its row was to be looked at, and there is nothing to do yet."""

@@ -7,6 +7,7 @@ from typing import Final
 
 from chassis.facts import Noticed, Observe, Purged
 from messaging.errors import SagaError
+from orchestrator.store.errors import Busy
 from orchestrator.store.purging import Purge
 
 AT_A_TIME: Final = 500
@@ -31,11 +32,16 @@ async def repeat_rounds(
 
 async def _round(purge: Purge, stopping: asyncio.Event, observe: Observe) -> None:
     loop = asyncio.get_running_loop()
-    began, has_more = loop.time(), True
+    began, limit, has_more = loop.time(), AT_A_TIME, True
     try:
         while has_more and not stopping.is_set():
             at = loop.time()
-            has_more = await purge.some(AT_A_TIME)
+            try:
+                has_more = await purge.some(limit)
+            except Busy:
+                if limit == 1:
+                    raise
+                limit = max(1, limit // 4)  # too many for the time that a statement has
             if has_more:
                 await _rest(stopping, max(_SHORTEST, _PAUSES * (loop.time() - at)))
     except SagaError as error:

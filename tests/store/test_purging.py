@@ -265,3 +265,37 @@ async def test_work_aside_has_connections_of_its_own(empty_database_url: str) ->
         pids = {await each.scalar(text("SELECT pg_backend_pid()")) for each in (first, connection)}
     assert len(pids) == 2
     await store.close()
+
+
+_SLOWLY = """
+    CREATE FUNCTION slowly() RETURNS trigger LANGUAGE plpgsql AS
+    $$ BEGIN PERFORM pg_sleep(0.01); RETURN OLD; END $$;
+    CREATE TRIGGER slowly BEFORE DELETE ON sagas FOR EACH ROW EXECUTE FUNCTION slowly();
+"""
+
+
+@pytest.mark.postgres
+async def test_what_is_too_much_for_one_statement_is_done_in_smaller_parts(
+    empty_database_url: str,
+) -> None:
+    store = PostgresStore(empty_database_url)
+    await store.upgrade()
+    for number in range(20):
+        await stored(store, f"old-{number}", COMPLETED, began=40 * DAY)
+    async with store.transaction() as transaction:
+        await transaction.execute(text(_SLOWLY))
+    hurried = PostgresStore(f"{empty_database_url}?options=-c%20statement_timeout%3D100ms")
+    stopping = asyncio.Event()
+    facts: list[Fact] = []
+
+    def observe(fact: Fact) -> None:
+        facts.append(fact)
+        stopping.set()
+
+    await repeat_rounds(lambda: purge_of(hurried), stopping, observe)
+    assert [fact.deleted for fact in facts if isinstance(fact, Purged)] == [
+        {"completed": 20, "failed": 0}
+    ]
+    assert await count(store, sagas) == 0
+    for each in (store, hurried):
+        await each.close()

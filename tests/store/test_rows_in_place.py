@@ -92,3 +92,20 @@ async def test_many_steps_take_no_more_room_than_a_few(store: PostgresStore) -> 
         table, index = (await connection.execute(text(sizes))).one()
     assert table == 8192
     assert index == 2 * 8192
+
+
+async def test_sagas_that_were_looked_at_too_early_hide_nobody(store: PostgresStore) -> None:
+    at = await now(store)
+    later = (Step(plan=planned(), deadline=at + MINUTE),)
+    await insert(store, *(running(f"early-{number}", at, steps=later) for number in range(25)))
+    await insert(store, running("due", at, steps=(Step(plan=planned(), deadline=at),)))
+    async with store.transaction() as transaction:
+        soon = "UPDATE sagas SET wake_at = now() - interval '1 hour' WHERE saga_id <> 'due'"
+        await transaction.execute(text(soon))
+    async with store.transaction() as transaction:
+        assert [saga.saga_id for saga in await transaction.lock_due(10, [])] == ["due"]
+    async with store.transaction() as transaction:
+        assert [saga.saga_id for saga in await transaction.lock_due(10, [])] == ["due"]
+    async with store.reading() as connection:
+        query = text("SELECT count(*) FROM sagas WHERE wake_at = :moment")
+        assert await connection.scalar(query, {"moment": at + MINUTE}) == 25
