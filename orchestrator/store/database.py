@@ -59,7 +59,7 @@ _WAKE_DOUBTFUL: Final = (
         sagas.c.saga_id.in_(
             sa.select(sagas.c.saga_id)
             .where(_IN_DOUBT, sagas.c.wake_at.is_(None) | (sagas.c.wake_at > sa.bindparam("now")))
-            .order_by(sagas.c.saga_id)
+            .order_by(sagas.c.created_at)  # as their index has them: mostly there are none
             .limit(sa.bindparam("limit"))
             .with_for_update(skip_locked=True)
         )
