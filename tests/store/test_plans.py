@@ -112,11 +112,6 @@ async def _start_of_clock(store: PostgresStore) -> None:
         await transaction.wake_doubtful(1000)
 
 
-async def _batch(store: PostgresStore) -> None:
-    async with store.transaction() as transaction:
-        await transaction.lock([f"{number:032x}" for number in range(250)])
-
-
 async def _purge_of_sagas(store: PostgresStore) -> None:
     await Purge(store, old_sagas(completed=360 * DAY, failed=None), by="x", reason="y").some(500)
 
@@ -132,7 +127,6 @@ async def _purge_of_letters(store: PostgresStore) -> None:
 
 
 ASKED: dict[str, Callable[[PostgresStore], Awaitable[Any]]] = {
-    "a batch of replies": _batch,
     "the clock": _clock,
     "the clock's start": _start_of_clock,
     "the clock's sleep": lambda store: store.next_wake_at(),
