@@ -13,6 +13,8 @@ _ISO: Final = re.compile(
     r"P(?:(?P<d>\d+)D)?(?:T(?:(?P<h>\d+)H)?(?:(?P<m>\d+)M)?(?:(?P<s>\d+(?:\.\d+)?)S)?)?", re.ASCII
 )
 _LONGEST: Final = timedelta(days=3650)
+_LEAST_KEPT: Final = timedelta(hours=1)
+_NEVER: Final = "never"
 _REMEDY: Final = "write seconds (90), units (90s, 5m, 1h30m) or ISO 8601 (PT5M)"
 
 
@@ -26,6 +28,19 @@ def parse_duration(value: object) -> timedelta:
     if seconds > _LONGEST.total_seconds():
         raise ValueError(f"is longer than {_LONGEST.days} days; {_REMEDY}")
     return timedelta(seconds=seconds)
+
+
+def parse_retention(value: object) -> timedelta | None:
+    """How long to keep something; None for `never` and `0`: for ever. Else ValueError.
+
+    An hour is the least: a start that is repeated must still find its saga.
+    """
+    if value is None or str(value).strip().lower() == _NEVER:
+        return None
+    duration = parse_duration(value)
+    if timedelta() < duration < _LEAST_KEPT:
+        raise ValueError("is less than an hour; write 1h or more, or `never` to keep for ever")
+    return duration or None
 
 
 def spoken(duration: timedelta) -> str:

@@ -18,6 +18,7 @@ from chassis.facts import (
     LateReply,
     MessageRejected,
     Noticed,
+    Purged,
     SagaAdvanced,
     StepMoved,
 )
@@ -62,6 +63,8 @@ class FactLog:
                 self._batch_published(fact)
             case CommandHandled():
                 self._command_handled(fact)
+            case Purged():
+                self._purged(fact)
             case ConnectionChanged():
                 self._connection_changed(fact)
             case GaugeMeasured():
@@ -148,6 +151,15 @@ class FactLog:
             attempt=fact.attempt,
             seconds=fact.took.total_seconds(),
             error=fact.error,
+        )
+
+    def _purged(self, fact: Purged) -> None:
+        self._write(
+            logging.INFO if any(fact.deleted.values()) else logging.DEBUG,
+            "purged what ended long ago",
+            **{kind: count for kind, count in fact.deleted.items() if count},
+            lines=fact.lines or None,
+            seconds=fact.took.total_seconds(),
         )
 
     def _connection_changed(self, fact: ConnectionChanged) -> None:

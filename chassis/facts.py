@@ -97,6 +97,15 @@ class CommandHandled:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Purged:
+    """A round of deleting what ended long ago is over."""
+
+    deleted: Mapping[str, int]  # by kind: completed, failed, dead_letter, alert
+    lines: int  # of history, or the like, with them
+    took: timedelta
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ConnectionChanged:
     """A connection to the broker or the database came up or went down."""
 
@@ -130,6 +139,7 @@ Fact = (
     | BatchCommitted
     | BatchPublished
     | CommandHandled
+    | Purged
     | ConnectionChanged
     | GaugeMeasured
     | Noticed

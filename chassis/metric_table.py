@@ -134,6 +134,13 @@ METRICS: Final = (
         help="Steps that wait for a person. In the database: every dlq worker reports the same.",
     ),
     MetricSpec(
+        name="saga_purged_total",
+        kind=Kind.COUNTER,
+        help="Rows deleted because they ended long ago. Kind: completed and failed (sagas),"
+        " dead_letter or alert.",
+        labels=("kind",),
+    ),
+    MetricSpec(
         name="saga_commands_handled_total",
         kind=Kind.COUNTER,
         help="Commands answered. Outcome: completed, failed, replayed, refused or later.",

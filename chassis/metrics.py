@@ -26,6 +26,7 @@ from chassis.facts import (
     LateReply,
     MessageRejected,
     Noticed,
+    Purged,
     SagaAdvanced,
     StepMoved,
 )
@@ -101,6 +102,8 @@ class Metrics:
                 self._batch_published(fact)
             case CommandHandled():
                 self._command_handled(fact)
+            case Purged():
+                self._purged(fact)
             case ConnectionChanged():
                 self._replace(_BY_PEER[fact.peer], {(): float(fact.up)})
             case GaugeMeasured():
@@ -145,6 +148,10 @@ class Metrics:
         labels = (fact.participant, fact.command)
         self._count("saga_commands_handled_total", *labels, fact.outcome)
         self._time("saga_command_seconds", fact.took, *labels)
+
+    def _purged(self, fact: Purged) -> None:
+        for kind, count in fact.deleted.items():
+            self._counters["saga_purged_total"].labels(kind).inc(count)
 
     def _count(self, name: str, *labels: str) -> None:
         self._counters[name].labels(*self._bounded(name, labels)).inc()

@@ -1,10 +1,12 @@
 """The kinds of values that settings have, and how text becomes one of them."""
 
 from collections.abc import Callable
+from datetime import timedelta
 from typing import Annotated, Final, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr
 
+from chassis.durations import parse_retention
 from chassis.urls import checked_amqp_url, checked_database_url, checked_http_url
 from messaging.topology import TopologyMode
 
@@ -55,6 +57,7 @@ AmqpUrl = Annotated[SecretStr, _secret_checked_by(checked_amqp_url)]
 DatabaseUrl = Annotated[SecretStr, _secret_checked_by(checked_database_url)]
 HttpUrl = Annotated[SecretStr, _secret_checked_by(checked_http_url)]  # its path may be a token
 
+Retention = Annotated[timedelta | None, BeforeValidator(parse_retention)]
 TopologyChoice = Annotated[TopologyMode, BeforeValidator(_lowered)]
 LogFormat = Annotated[Literal["console", "json"], BeforeValidator(_lowered)]
 LogLevel = Annotated[Literal["debug", "info", "warning", "error"], BeforeValidator(_lowered)]

@@ -28,6 +28,7 @@ from chassis.setting_types import (
     Namespace,
     Port,
     Prefetch,
+    Retention,
     SecretWords,
     TopologyChoice,
     Users,
@@ -39,6 +40,7 @@ from messaging.topology import TopologyMode
 
 SECOND = timedelta(seconds=1)
 MINUTE = timedelta(minutes=1)
+DAY = timedelta(days=1)
 
 _log = logging.getLogger(__name__)
 S = TypeVar("S", bound="Settings")
@@ -190,6 +192,15 @@ class OrchestratorSettings(Settings):
         default_factory=dict,
         description="Those users, as `Participant=user,…`; who is not listed is its own user.",
     )
+    retention_completed: Retention = Field(
+        30 * DAY,
+        description="How long completed sagas are kept, with their history; `never` or `0`: they"
+        " are never deleted.",
+    )
+    retention_failed: Retention = Field(
+        180 * DAY,
+        description="The same for failed sagas. Those with an open dead letter or alert stay.",
+    )
     migrate: bool = Field(False, description="Bring the schema up to date at start.")
 
 
@@ -246,6 +257,11 @@ class DlqSettings(Settings):
     )
     alert_timeout: Duration = Field(
         10 * SECOND, ge=SECOND, le=MINUTE, description="How long one delivery of an alert may take."
+    )
+    retention_failed: Retention = Field(
+        180 * DAY,
+        description="How long dead letters and alerts are kept after they were closed; `never` or"
+        " `0`: they are never deleted.",
     )
     console_url: HttpUrl | None = Field(
         None, description="Base URL of the console, for links in alerts."

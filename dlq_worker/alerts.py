@@ -13,8 +13,8 @@ from dlq_worker.letter import DeadLetter
 from dlq_worker.letters import change, note
 from dlq_worker.notices import Notice, alert_key_of, commands_of, is_about_step, title_of
 from dlq_worker.rows import StoredLetter
-from dlq_worker.statuses import UNCLOSED, AlertStatus, Severity, Status
-from dlq_worker.tables import alert_deliveries, alerts, dead_letters
+from dlq_worker.statuses import AlertStatus, Severity, Status
+from dlq_worker.tables import IS_ALERTED, IS_UNCLOSED, alert_deliveries, alerts, dead_letters
 from orchestrator.store.database import DatabaseStore, DatabaseTransaction
 
 MAX_SIGNATURES: Final = 100  # alerts that are open for rejected messages, at most
@@ -69,9 +69,7 @@ async def close_alert(transaction: DatabaseTransaction, key: str | None) -> None
     # Locked first: two letters that close at the same time must see one another.
     locked = sa.select(alerts.c.id).where(alerts.c.key == key).with_for_update()
     await transaction.execute(locked)
-    open_letters = sa.select(sa.func.count()).where(
-        dead_letters.c.alert_key == key, dead_letters.c.status.in_(sorted(UNCLOSED))
-    )
+    open_letters = sa.select(sa.func.count()).where(dead_letters.c.alert_key == key, IS_UNCLOSED)
     if (await transaction.execute(open_letters)).scalar_one():
         return
     closing = (
@@ -150,7 +148,7 @@ async def settle_delivery(
 async def count_interventions(store: DatabaseStore) -> int:
     """Alerts that need a person, acknowledged or not."""
     query = sa.select(sa.func.count()).where(
-        alerts.c.status != AlertStatus.CLOSED.value,
+        IS_ALERTED,
         alerts.c.severity == Severity.CRITICAL.value,
     )
     async with store.reading() as connection:
@@ -163,7 +161,7 @@ async def _key_for(transaction: DatabaseTransaction, letter: DeadLetter) -> str:
     if is_about_step(key):
         return key
     open_ones = sa.select(alerts.c.key).where(
-        alerts.c.status != AlertStatus.CLOSED.value, alerts.c.severity == Severity.WARNING.value
+        IS_ALERTED, alerts.c.severity == Severity.WARNING.value
     )
     keys = set((await transaction.execute(open_ones.limit(MAX_SIGNATURES + 1))).scalars())
     return key if key in keys or len(keys) < MAX_SIGNATURES else OTHER_KEY
@@ -225,7 +223,7 @@ def _due(sink: str, now: datetime, limit: int) -> sa.Select[Any]:
         sa.select(sa.func.count())
         .where(
             dead_letters.c.alert_key == alerts.c.key,
-            dead_letters.c.status.in_(sorted(UNCLOSED)),
+            IS_UNCLOSED,
         )
         .correlate(alerts)
         .scalar_subquery()

@@ -11,8 +11,8 @@ from sqlalchemy.dialects import postgresql
 
 from dlq_worker.letter import DeadLetter
 from dlq_worker.rows import LETTER_COLUMNS, StoredLetter, stored_letter, values_of
-from dlq_worker.statuses import UNCLOSED, Status
-from dlq_worker.tables import dead_letter_actions, dead_letters
+from dlq_worker.statuses import Status
+from dlq_worker.tables import IS_UNCLOSED, dead_letter_actions, dead_letters
 from orchestrator.saga.state import Saga
 from orchestrator.store.database import SAGA_COLUMNS, DatabaseStore, DatabaseTransaction
 from orchestrator.store.errors import StatementRejected
@@ -21,12 +21,11 @@ from orchestrator.store.tables import Moment, sagas
 
 WORKER: Final = "dlq worker"
 
-_IS_UNCLOSED: Final = dead_letters.c.status.in_(sorted(UNCLOSED))
 _HAS_MOVED: Final = sa.exists().where(
     sagas.c.saga_id == dead_letters.c.saga_id,
     sagas.c.version != dead_letters.c.saga_version,  # never so if it is NULL
 )
-_IS_DUE: Final = _IS_UNCLOSED & (
+_IS_DUE: Final = IS_UNCLOSED & (
     (dead_letters.c.next_replay_at <= sa.bindparam("now", type_=Moment)) | _HAS_MOVED
 )
 _JSON_COLUMNS: Final = ("headers", "properties")
@@ -151,7 +150,7 @@ async def close(
 
 async def open_by_reason(store: DatabaseStore) -> Mapping[str, int]:
     """How many letters are not closed."""
-    query = sa.select(dead_letters.c.reason, sa.func.count()).where(_IS_UNCLOSED)
+    query = sa.select(dead_letters.c.reason, sa.func.count()).where(IS_UNCLOSED)
     async with store.reading() as connection:
         rows = (await connection.execute(query.group_by(dead_letters.c.reason))).all()
         return {row[0]: row[1] for row in rows}

@@ -8,7 +8,7 @@ import sqlalchemy as sa
 
 from dlq_worker.rows import LETTER_COLUMNS, stored_letter
 from dlq_worker.statuses import UNCLOSED, Status
-from dlq_worker.tables import alerts, dead_letter_actions, dead_letters
+from dlq_worker.tables import IS_UNCLOSED, alerts, dead_letter_actions, dead_letters
 from dlq_worker.views import ActionView, AlertView, GroupView, LetterDetails, LetterView
 from messaging.errors import NotFound
 from orchestrator.store.database import DatabaseStore
@@ -108,7 +108,9 @@ def _conditions(wanted: LetterFilter) -> list[sa.ColumnElement[bool]]:
         dead_letters.c.signature: wanted.signature,
     }
     conditions = [column == value for column, value in equal.items() if value is not None]
-    if wanted.statuses is not None:
+    if wanted.statuses == UNCLOSED:
+        conditions.append(IS_UNCLOSED)
+    elif wanted.statuses is not None:
         conditions.append(dead_letters.c.status.in_(sorted(wanted.statuses)))
     return conditions
 

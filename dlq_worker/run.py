@@ -13,12 +13,14 @@ from chassis.metrics import Metrics
 from chassis.observers import fan_out
 from chassis.pacing import Pace, backoff
 from chassis.settings import DlqSettings
+from dlq_worker.purging import letters_purge
 from dlq_worker.worker import DlqWorker
 from messaging.brokers import broker_for
 from messaging.errors import Unavailable
 from messaging.port import Broker
 from messaging.topology import Names, TopologyMode, installation
 from orchestrator.store.database import DatabaseStore
+from orchestrator.store.rounds import repeat_rounds
 from orchestrator.store.stores import store_for
 
 NAME: Final = "dlq-worker"
@@ -66,8 +68,19 @@ async def serve(
             # It also raises the ConfigurationError of a broker that refuses us.
             greeting = systemd.ready_after(broker.wait_ready, "recovering dead letters")
             greeted = group.create_task(greeting, name="broker greeting")
+            group.create_task(_purging(store, settings, stopping, observe), name="purging")
             await worker.run(stopping)
             greeted.cancel()
+
+
+async def _purging(
+    store: DatabaseStore, settings: DlqSettings, stopping: asyncio.Event, observe: Observe
+) -> None:
+    """Delete what was closed long ago, over a connection of its own."""
+    async with store.aside() as other:
+        await repeat_rounds(
+            lambda: letters_purge(other, settings.retention_failed), stopping, observe
+        )
 
 
 def _broker(settings: DlqSettings, observe: Observe) -> Broker:

@@ -1,15 +1,12 @@
 """The tables of the dead letters, beside those of the sagas in one database."""
 
 from enum import StrEnum
-from typing import Final
+from typing import Any, Final
 
 import sqlalchemy as sa
 
 from dlq_worker.statuses import AlertStatus, Severity, Status
-from orchestrator.store.tables import Json, Moment, metadata
-
-# SQLite numbers its rows by itself only with this very type.
-_Number: Final = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
+from orchestrator.store.tables import Json, Moment, Number, metadata
 
 
 def _one_of(column: str, words: type[StrEnum]) -> str:
@@ -19,7 +16,7 @@ def _one_of(column: str, words: type[StrEnum]) -> str:
 dead_letters = sa.Table(
     "dead_letters",
     metadata,
-    sa.Column("id", _Number, sa.Identity(always=True), primary_key=True),
+    sa.Column("id", Number, sa.Identity(always=True), primary_key=True),
     sa.Column("key", sa.Text, nullable=False),
     sa.Column("arrival", sa.Text),
     sa.Column("origin", sa.Text, nullable=False),
@@ -58,22 +55,25 @@ dead_letters = sa.Table(
     sa.CheckConstraint(_one_of("status", Status), name="status"),
 )
 
-_UNCLOSED: Final = sa.text("status IN ('open', 'replaying')")
-sa.Index(
-    "ix_dead_letters_due",
-    dead_letters.c.next_replay_at,
-    postgresql_where=_UNCLOSED,
-    sqlite_where=_UNCLOSED,
-)
+
+def _partial_index(name: str, condition: str, *columns: sa.Column[Any]) -> None:
+    where = sa.text(condition)
+    sa.Index(name, *columns, postgresql_where=where, sqlite_where=where)
+
+
+_UNCLOSED: Final = "status IN ('open', 'replaying')"
+_partial_index("ix_dead_letters_due", _UNCLOSED, dead_letters.c.next_replay_at)
+_partial_index("ix_dead_letters_alert", _UNCLOSED, dead_letters.c.alert_key)
+_partial_index("ix_dead_letters_closed", "closed_at IS NOT NULL", dead_letters.c.closed_at)
 sa.Index("ix_dead_letters_saga", dead_letters.c.saga_id)
 sa.Index("ix_dead_letters_signature", dead_letters.c.signature)
-sa.Index("ix_dead_letters_alert", dead_letters.c.alert_key)
+sa.Index("ix_dead_letters_last_seen", dead_letters.c.last_seen, dead_letters.c.id)
 
 # Append-only: everything that was done about a letter, by the worker or by a person.
 dead_letter_actions = sa.Table(
     "dead_letter_actions",
     metadata,
-    sa.Column("id", _Number, sa.Identity(always=True), primary_key=True),
+    sa.Column("id", Number, sa.Identity(always=True), primary_key=True),
     sa.Column("letter_id", sa.BigInteger, nullable=False),
     sa.Column("at", Moment, nullable=False),
     sa.Column("action", sa.Text, nullable=False),
@@ -85,7 +85,7 @@ sa.Index("ix_dead_letter_actions_letter", dead_letter_actions.c.letter_id)
 alerts = sa.Table(
     "alerts",
     metadata,
-    sa.Column("id", _Number, sa.Identity(always=True), primary_key=True),
+    sa.Column("id", Number, sa.Identity(always=True), primary_key=True),
     sa.Column("key", sa.Text, nullable=False),
     sa.Column("letter_id", sa.BigInteger, nullable=False),  # the latest one it is about
     sa.Column("status", sa.Text, nullable=False),
@@ -103,14 +103,15 @@ alerts = sa.Table(
     sa.CheckConstraint(_one_of("status", AlertStatus), name="status"),
     sa.CheckConstraint(_one_of("severity", Severity), name="severity"),
 )
-_SENDABLE: Final = sa.text("next_send_at IS NOT NULL")
-sa.Index("ix_alerts_due", alerts.c.next_send_at, postgresql_where=_SENDABLE, sqlite_where=_SENDABLE)
+_partial_index("ix_alerts_due", "next_send_at IS NOT NULL", alerts.c.next_send_at)
+_partial_index("ix_alerts_unclosed", "status <> 'closed'", alerts.c.severity, alerts.c.key)
+_partial_index("ix_alerts_closed", "status = 'closed'", alerts.c.closed_at)
 
 # One row for each alert, round and sink: never twice for the same thing.
 alert_deliveries = sa.Table(
     "alert_deliveries",
     metadata,
-    sa.Column("id", _Number, sa.Identity(always=True), primary_key=True),
+    sa.Column("id", Number, sa.Identity(always=True), primary_key=True),
     sa.Column("alert_id", sa.BigInteger, nullable=False),
     sa.Column("round", sa.Integer, nullable=False),
     sa.Column("sink", sa.Text, nullable=False),
@@ -123,11 +124,15 @@ alert_deliveries = sa.Table(
     sa.Column("error", sa.Text),
     sa.UniqueConstraint("alert_id", "round", "sink", name="alert_round_sink"),
 )
-_PENDING: Final = sa.text("due_at IS NOT NULL")
-sa.Index(
+_partial_index(
     "ix_alert_deliveries_due",
+    "due_at IS NOT NULL",
     alert_deliveries.c.sink,
     alert_deliveries.c.due_at,
-    postgresql_where=_PENDING,
-    sqlite_where=_PENDING,
 )
+
+# Written out, not bound: a plan for any parameters must see that the partial indexes fit.
+IS_UNCLOSED: Final = dead_letters.c.status.in_(
+    [sa.literal_column(repr(status.value)) for status in (Status.OPEN, Status.REPLAYING)]
+)
+IS_ALERTED: Final = alerts.c.status != sa.literal_column(repr(AlertStatus.CLOSED.value))

@@ -81,6 +81,7 @@ _UPDATE: Final = (
 )
 _LOCK: Final = 0x5A6A_1B0C  # of all Countermand inboxes while their tables are created
 _PURGED_AT_A_TIME: Final = 1000
+_PURGE_PAUSE: Final = 0.1  # seconds, for the commands
 _PING_WAIT: Final = 5.0
 _GATE_WAIT: Final = 30.0  # seconds for SQLite's single writer
 
@@ -143,6 +144,7 @@ class SqlInbox:
                 purged += count
                 if count < _PURGED_AT_A_TIME:
                     return purged
+                await asyncio.sleep(_PURGE_PAUSE)
 
     async def close(self) -> None:
         await self.engine.dispose()
@@ -248,6 +250,7 @@ async def _purge_some(connection: AsyncConnection, older_than: timedelta) -> int
     old = (
         select(*_KEY_COLUMNS)
         .where(saga_inbox.c.updated_at <= now - older_than, saga_inbox.c.state.not_in(_AWAITED))
+        .order_by(saga_inbox.c.updated_at)  # by its index
         .limit(_PURGED_AT_A_TIME)
         .with_for_update(skip_locked=True)
     )

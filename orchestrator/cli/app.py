@@ -72,9 +72,10 @@ def _dlq() -> typer.Typer:
 
 
 def _db() -> typer.Typer:
-    group = _group("The schema of the saga database.")
+    group = _group("The saga database: its schema, and what is kept in it.")
     _add(group, "upgrade", database.upgrade)
     _add(group, "current", database.current)
+    _add(group, "purge", database.purge)
     return group
 
 

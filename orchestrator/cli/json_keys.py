@@ -45,7 +45,7 @@ _SAGA: Final[Keys] = {
     "created_at": "when it was started",
     "updated_at": "when it moved last",
     "ended_at": "null until it has ended",
-    "wake_at": "when the clock has to look at it, or null",
+    "wake_at": "when the clock looks at it, or null; in a list it may be earlier than needed",
 }
 
 LISTED: Final = frozenset(
@@ -120,6 +120,18 @@ JSON_KEYS: Final[Mapping[str, Keys]] = {
         "revision": "the database's, or null",
         "needed": "what this release needs",
         "is_behind": "true if the database must be upgraded",
+    },
+    "db purge": {
+        "is_dry_run": "true if it was only counted; no count goes beyond 100000 then",
+        "completed": "how many completed sagas were deleted, or would be",
+        "failed": "how many failed sagas",
+        "dead_letters": "how many closed dead letters",
+        "alerts": "how many closed alerts",
+        "lines": "of history, actions and deliveries that went with them; null for a dry run",
+        "kept": "sagas that are old enough and stay: dead letters or alerts of theirs are open",
+        "is_all": "false if `--limit` was reached before the end",
+        "completed_older_than": "in seconds, or null: completed sagas are kept for ever",
+        "failed_older_than": "in seconds, or null: failed sagas and letters are kept for ever",
     },
     "topology show": _TOPOLOGY,
     "topology declare": _TOPOLOGY,

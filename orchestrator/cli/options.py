@@ -36,6 +36,19 @@ def duration(text: object) -> timedelta:
         raise typer.BadParameter(f"{text!r} {error}") from error
 
 
+def age(text: object) -> timedelta:
+    """`30d`; less than an hour is refused."""
+    from chassis.durations import parse_retention
+
+    try:
+        kept = parse_retention(text)
+    except ValueError as error:
+        raise typer.BadParameter(f"{text!r} {error}") from error
+    if kept is None:
+        raise typer.BadParameter(f"{text!r} would delete nothing; leave the option out")
+    return kept
+
+
 def not_empty(text: object) -> str:
     words = str(text).strip()
     if not words:

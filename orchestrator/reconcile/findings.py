@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
+from datetime import datetime
 from enum import StrEnum
 from typing import Any, Final
 
@@ -57,6 +58,7 @@ class Memory:
     saga_id: str
     step: str
     state: State
+    changed_at: datetime
     is_definite_failure: bool = False  # it has answered that nothing was done
 
     @property
@@ -98,7 +100,9 @@ def of_letters(saga_id: str, letters: Sequence[int], *, is_known: bool) -> Findi
 class Testimony:
     """What the participants' memories say together: a saga's steps may be in several inboxes."""
 
-    def __init__(self) -> None:
+    def __init__(self, purged_before: datetime | None = None) -> None:
+        """Sagas that had ended before that moment may have been purged: nobody has to know them."""
+        self._purged_before = purged_before
         self._against: list[Finding] = []
         self._unknown: dict[str, set[str]] = {}
         self._doubtful: dict[str, Saga] = {}
@@ -108,7 +112,7 @@ class Testimony:
         """Of sagas that are in the database, `sagas` has all that the memories are about."""
         for memory in memories:
             saga = sagas.get(memory.saga_id)
-            if saga is None and memory.stands:
+            if saga is None and memory.stands and not self._may_be_purged(memory):
                 self._unknown.setdefault(memory.saga_id, set()).add(memory.step)
             elif saga is not None and saga.in_doubt:
                 self._doubtful[saga.saga_id] = saga
@@ -116,6 +120,9 @@ class Testimony:
                 done |= {memory.step} if memory.state is State.DONE else set()
             elif saga is not None:
                 self._against += _of_ended(saga, memory)
+
+    def _may_be_purged(self, memory: Memory) -> bool:
+        return self._purged_before is not None and memory.changed_at < self._purged_before
 
     def findings(self) -> list[Finding]:
         unknown = [_of_unknown(saga_id, done) for saga_id, done in sorted(self._unknown.items())]

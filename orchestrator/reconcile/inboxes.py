@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Final
 
@@ -69,5 +69,11 @@ def _memory(row: sa.Row[Any]) -> Memory:
         saga_id=row.saga_id,
         step=row.step_name,
         state=State(row.state),
+        changed_at=_with_zone(row.updated_at),
         is_definite_failure=is_definite,
     )
+
+
+def _with_zone(moment: datetime) -> datetime:
+    """SQLite tells UTC without saying so."""
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)

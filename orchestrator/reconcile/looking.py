@@ -12,6 +12,7 @@ from orchestrator.reconcile.findings import Finding, Memory, Testimony, of_doubt
 from orchestrator.reconcile.inboxes import memories_in
 from orchestrator.saga.state import Saga
 from orchestrator.store.database import UNFINISHED, DatabaseStore
+from orchestrator.store.purging import sagas_purged_before
 from orchestrator.store.tables import sagas
 
 AT_A_TIME: Final = 100
@@ -21,7 +22,7 @@ async def look(store: DatabaseStore, inboxes: Sequence[str], since: timedelta) -
     """Everything that is found, by kind. Raises Unavailable."""
     findings = [of_doubt(saga) for saga in await open_sagas(store) if saga.in_doubt]
     findings += await _letters(store)
-    testimony = Testimony()
+    testimony = Testimony(await sagas_purged_before(store))
     for url in inboxes:
         async for memories in memories_in(url, since):
             testimony.hear(memories, await _sagas_of(store, memories))

@@ -1,8 +1,8 @@
 """What the stores of both databases share: reading, counting, checking the schema."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Collection, Iterator, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager, contextmanager, suppress
+from collections.abc import AsyncIterator, Collection, Iterator, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager, suppress
 from datetime import datetime, timedelta
 from typing import Any, Final
 
@@ -17,7 +17,9 @@ from orchestrator.store.rows import SagaRow, saga_from
 from orchestrator.store.tables import JSON_COLUMNS, sagas
 
 STUCK_AFTER: Final = timedelta(minutes=10)
-UNFINISHED: Final = sagas.c.state.in_([state.value for state in SagaState if not state.is_final])
+OPEN_STATES: Final = frozenset(state.value for state in SagaState if not state.is_final)
+# `ended_at` for the index, as a plan for any parameters can use it; the state for the truth.
+UNFINISHED: Final = sagas.c.ended_at.is_(None) & sagas.c.state.in_(sorted(OPEN_STATES))
 
 # What has been due for longer than this is nobody's: its type is unknown here, or its row
 # cannot be read. It is still found by every look, and counted as stuck, but wakes no one.
@@ -38,6 +40,13 @@ _DUE: Final = (
     .with_for_update(skip_locked=True)  # SQLite leaves it out: it has one writer at a time
 )
 
+_LOOKS: Final = 20  # behind sagas that were looked at too early
+_LOOK_LATER: Final = (
+    sa.update(sagas)
+    .where(sagas.c.saga_id == sa.bindparam("of_saga"))
+    .values(wake_at=sa.bindparam("moment"))
+)
+
 # Of sagas whose last epoch is another one. Locked ones are left to who holds them.
 _IN_DOUBT: Final = (
     UNFINISHED
@@ -50,7 +59,7 @@ _WAKE_DOUBTFUL: Final = (
         sagas.c.saga_id.in_(
             sa.select(sagas.c.saga_id)
             .where(_IN_DOUBT, sagas.c.wake_at.is_(None) | (sagas.c.wake_at > sa.bindparam("now")))
-            .order_by(sagas.c.saga_id)
+            .order_by(sagas.c.created_at)  # as their index has them: mostly there are none
             .limit(sa.bindparam("limit"))
             .with_for_update(skip_locked=True)
         )
@@ -80,14 +89,35 @@ class DatabaseTransaction(ABC):
 
     async def lock_due(self, limit: int, saga_types: Collection[str]) -> Sequence[Saga]:
         values = {"now": self.now, "types": sorted(saga_types), "limit": limit}
-        with self._statement():
-            rows = (await self._connection.execute(_DUE, values)).all()
         due: list[Saga] = []
-        for row in rows:
-            with suppress(StatementRejected):  # left for a newer release, and counted as stuck
-                due.append(saga_from(SagaRow._make(row), epoch=self.epoch))
+        for _ in range(_LOOKS):
+            with self._statement():
+                rows = (await self._connection.execute(_DUE, values)).all()
+            found = self._readable(rows)
+            due = [saga for saga in found if not self._is_early(saga)]
+            early = [saga for saga in found if self._is_early(saga)]
+            if early:
+                await self._look_later(early)
+            if not early or len(rows) < limit:
+                break
         self._locked |= {saga.saga_id: saga for saga in due}
         return due
+
+    def _readable(self, rows: Sequence[sa.Row[Any]]) -> list[Saga]:
+        found = []
+        for row in rows:
+            with suppress(StatementRejected):  # left for a newer release, and counted as stuck
+                found.append(saga_from(SagaRow._make(row), epoch=self.epoch))
+        return found
+
+    def _is_early(self, saga: Saga) -> bool:
+        """Its row was to be looked at, and there is nothing to do yet."""
+        return not saga.in_doubt and (saga.wake_at is None or saga.wake_at > self.now)
+
+    async def _look_later(self, early: Sequence[Saga]) -> None:
+        moments = [{"of_saga": saga.saga_id, "moment": saga.wake_at} for saga in early]
+        with self._statement():
+            await self._connection.execute(_LOOK_LATER, moments)
 
     async def wake_doubtful(self, limit: int) -> int:
         with self._statement():
@@ -114,6 +144,10 @@ class DatabaseTransaction(ABC):
     async def notify(self) -> None:
         with self._statement():
             await self._notify()
+
+    async def is_alone(self, lock: int) -> bool:
+        """Whether nobody else holds this lock; if so, it is ours until the transaction ends."""
+        return True  # where there is one writer at a time
 
     async def execute(
         self, statement: sa.Executable, values: Mapping[str, Any] | None = None
@@ -174,6 +208,12 @@ class DatabaseStore(ABC):
     async def now(self, connection: AsyncConnection) -> datetime:
         """The clock that `Transaction.now` is read from."""
 
+    @asynccontextmanager
+    async def aside(self) -> AsyncIterator["DatabaseStore"]:
+        """The same database for work that may take its time, without taking the connections
+        of this store; where there is one writer at a time, this store."""
+        yield self
+
     async def held(self, saga_ids: Collection[str]) -> Collection[str]:
         """None, where there is one writer at a time."""
         return frozenset()
@@ -221,5 +261,5 @@ class DatabaseStore(ABC):
 
 def is_stuck(now: datetime, stuck_after: timedelta) -> sa.ColumnElement[bool]:
     """Unfinished, not moved for `stuck_after`, and not waiting for a moment to come."""
-    is_waiting = sagas.c.wake_at.is_not(None) & (sagas.c.wake_at > now)
-    return UNFINISHED & (sagas.c.updated_at < now - stuck_after) & ~is_waiting
+    is_idle = sagas.c.wake_at.is_(None) | (sagas.c.wake_at <= now)
+    return UNFINISHED & (sagas.c.updated_at < now - stuck_after) & is_idle

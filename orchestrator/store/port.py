@@ -84,7 +84,8 @@ class Store(Protocol):
         ...
 
     async def next_wake_at(self) -> datetime | None:
-        """When the next saga is due. Those that nobody has taken for 10 s do not count."""
+        """When the next saga is due, or somewhat earlier. Those that nobody has taken for 10 s
+        do not count."""
         ...
 
     async def stuck(self) -> Sequence[StuckSagas]:

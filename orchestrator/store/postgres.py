@@ -43,14 +43,27 @@ def _columns(table: sa.Table) -> str:
     return ", ".join(column.name for column in table.columns)
 
 
+# A deadline that moves on at each step would change the index of due sagas each time, and with
+# it every other index. The earlier moment stays while it is far off: whoever comes to look then
+# finds that it is early. See docs/adr/0014.
+_LOOK_AT: Final = """
+    CASE WHEN sagas.wake_at <= new.wake_at AND sagas.wake_at > now() + interval '30 seconds'
+         THEN sagas.wake_at ELSE new.wake_at END
+"""
+
+
 def _assignments() -> str:
     return ", ".join(
-        f"{column.name} = coalesce(new.{column.name}, sagas.{column.name})"
-        if column.name in KEPT_IF_NULL
-        else f"{column.name} = new.{column.name}"
+        f"{column.name} = {_new_value(column.name)}"
         for column in sagas.columns
         if column.name not in IDENTITY
     )
+
+
+def _new_value(column: str) -> str:
+    if column == sagas.c.wake_at.name:
+        return _LOOK_AT
+    return f"coalesce(new.{column}, sagas.{column})" if column in KEPT_IF_NULL else f"new.{column}"
 
 
 _LOCK: Final = (
@@ -129,6 +142,10 @@ class PostgresTransaction(DatabaseTransaction):
     async def _notify(self) -> None:
         await self._connection.execute(_NOTIFY)
 
+    async def is_alone(self, lock: int) -> bool:
+        query = sa.select(sa.func.pg_try_advisory_xact_lock(sa.literal(lock, sa.BigInteger)))
+        return bool((await self.execute(query)).scalar_one())
+
 
 def _parameters(rows: Sequence[SagaRow], lines: Sequence[HistoryRow]) -> Mapping[str, Any]:
     return _by_column(SagaRow, rows, "s_") | _by_column(HistoryRow, lines, "h_")
@@ -147,6 +164,7 @@ class PostgresStore(DatabaseStore):
     def __init__(self, database_url: str, *, stuck_after: timedelta = STUCK_AFTER) -> None:
         url = database_url_of(database_url)
         engine = postgres_engine(url)
+        self._url = database_url
         super().__init__(engine, stuck_after=stuck_after)
         # The same pool, without the driver's own BEGIN: ours also reads the clock.
         self._autocommit = engine.execution_options(isolation_level="AUTOCOMMIT")
@@ -171,6 +189,14 @@ class PostgresStore(DatabaseStore):
         with translated():
             async with self._autocommit.connect() as connection:
                 yield connection
+
+    @asynccontextmanager
+    async def aside(self) -> AsyncIterator[DatabaseStore]:
+        other = PostgresStore(self._url, stuck_after=self._stuck_after)
+        try:
+            yield other
+        finally:
+            await other.close()
 
     async def now(self, connection: AsyncConnection) -> datetime:
         return cast("datetime", await connection.scalar(sa.select(sa.func.now())))

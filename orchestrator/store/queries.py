@@ -5,7 +5,14 @@ from typing import Final
 
 import sqlalchemy as sa
 
-from orchestrator.store.database import SAGA_COLUMNS, STUCK_AFTER, DatabaseStore, is_stuck
+from orchestrator.saga.state import SagaState
+from orchestrator.store.database import (
+    OPEN_STATES,
+    SAGA_COLUMNS,
+    STUCK_AFTER,
+    DatabaseStore,
+    is_stuck,
+)
 from orchestrator.store.rows import HistoryRow, SagaRow, failure_from, saga_from
 from orchestrator.store.tables import saga_history, sagas
 from orchestrator.store.views import SagaSummary, SagaView, failure_view, line_of, view_of
@@ -40,7 +47,7 @@ async def list_sagas(
         stuck = is_stuck(now, STUCK_AFTER if stuck_after is None else stuck_after)
         query = sa.select(*_SUMMARY, stuck.label("is_stuck"))
         if state is not None:
-            query = query.where(sagas.c.state == state)
+            query = query.where(*_is_in(state))
         if saga_type is not None:
             query = query.where(sagas.c.saga_type == saga_type)
         if stuck_after is not None:
@@ -48,6 +55,13 @@ async def list_sagas(
         newest_first = query.order_by(sagas.c.created_at.desc(), sagas.c.saga_id)
         rows = await connection.execute(newest_first.limit(max(0, min(limit, MAX_LISTED))))
         return [_summary(values) for values in rows.mappings()]
+
+
+def _is_in(state: str) -> list[sa.ColumnElement[bool]]:
+    """The state, as a literal that the index of failed sagas can be chosen by."""
+    is_open = [sagas.c.ended_at.is_(None)] if state in OPEN_STATES else []
+    literal = sa.literal(state, literal_execute=state in set(SagaState))
+    return [*is_open, sagas.c.state == literal]
 
 
 async def show_saga(store: DatabaseStore, saga_id: str) -> SagaView | None:

@@ -38,13 +38,13 @@ Moment: Final = sa.DateTime(timezone=True).with_variant(_SqliteMoment(), "sqlite
 # `json` keeps its text byte for byte. `jsonb` turns the float 1e22 into 23 digits, an integer
 # that our own limits refuse, and forgets the order of keys. `->>` works on both.
 Json: Final = sa.Text().with_variant(postgresql.JSON(), "postgresql")
+# SQLite numbers its rows by itself only with this very type.
+Number: Final = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
 
 
 def _one_of(column: str, words: type[SagaState | OnExhausted]) -> str:
     return f"{column} IN ({', '.join(repr(word.value) for word in words)})"
 
-
-_UNFINISHED: Final = "state IN ('started', 'pending', 'compensating')"
 
 sagas = sa.Table(
     "sagas",
@@ -62,7 +62,7 @@ sagas = sa.Table(
     sa.Column("first_failure", Json),
     sa.Column("outbound", Json),
     sa.Column("resend_at", Moment),
-    sa.Column("wake_at", Moment),  # derived from steps and resend_at, for the index
+    sa.Column("wake_at", Moment),  # for the index: when to look, or on Postgres rather before
     sa.Column("traceparent", sa.Text),
     sa.Column("created_at", Moment, nullable=False),
     sa.Column("updated_at", Moment, nullable=False),
@@ -85,10 +85,15 @@ def _partial_index(name: str, condition: str, *columns: str) -> None:
     )
 
 
+# An update that changes a column that stands in any index, or in its condition, touches every
+# index: no column that changes at each step may stand in one. See docs/adr/0014.
 _partial_index("due", "wake_at IS NOT NULL", "wake_at")
-_partial_index("unfinished", _UNFINISHED, "saga_type", "state")
+_partial_index("open", "ended_at IS NULL", "created_at")
+_partial_index("idle", "ended_at IS NULL AND wake_at IS NULL", "saga_type")
 _partial_index("failed", "state = 'failed'", "created_at")
+_partial_index("ended", "ended_at IS NOT NULL", "state", "ended_at")
 sa.Index("ix_sagas_created_at", sagas.c.created_at)
+sa.Index("ix_sagas_type", sagas.c.saga_type, sagas.c.created_at)
 
 # Append-only. No foreign key: its check would cost as much as the insert, and the same
 # transaction has just written, or locked, the saga.
@@ -106,6 +111,20 @@ saga_history = sa.Table(
     sa.Column("attempt", sa.Integer),
     sa.Column("note", sa.Text),
     sa.Column("error", sa.Text),
+)
+
+# Append-only: what was deleted, by whom and why, counted in the transactions that deleted it.
+purges = sa.Table(
+    "purges",
+    metadata,
+    sa.Column("id", Number, sa.Identity(always=True), primary_key=True),
+    sa.Column("at", Moment, nullable=False),
+    sa.Column("by", sa.Text, nullable=False),
+    sa.Column("reason", sa.Text, nullable=False),
+    sa.Column("kind", sa.Text, nullable=False),
+    sa.Column("before", Moment, nullable=False),  # what had ended by then
+    sa.Column("deleted", sa.BigInteger, nullable=False),
+    sa.Column("lines", sa.BigInteger, nullable=False),  # of history, or the like, with them
 )
 
 JSON_COLUMNS: Final = frozenset({"data", "plan", "steps", "first_failure", "outbound"})

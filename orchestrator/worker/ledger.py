@@ -118,7 +118,9 @@ class Ledger:
             return self._start(arrival, arrival.start)
         saga = self._sagas.get(arrival.saga_id or "")
         if saga is None:
-            raise ProtocolError("unknown_saga", f"there is no saga {arrival.saga_id}")
+            raise ProtocolError(
+                "unknown_saga", f"there is no saga {arrival.saga_id}: never started here, or purged"
+            )
         if arrival.event is None:
             raise ProtocolError("unknown_type", "the message says nothing that a saga understands")
         if isinstance(arrival.event, REPLIES):

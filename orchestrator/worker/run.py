@@ -21,6 +21,8 @@ from messaging.port import Broker
 from messaging.topology import Names, installation
 from orchestrator.registry import Registry, load_definitions
 from orchestrator.store.database import DatabaseStore
+from orchestrator.store.purging import Purge, old_sagas
+from orchestrator.store.rounds import repeat_rounds
 from orchestrator.store.stores import store_for
 from orchestrator.worker.service import Worker
 
@@ -76,8 +78,24 @@ async def serve(
             # It also raises the ConfigurationError of a broker that refuses us.
             greeting = systemd.ready_after(broker.wait_ready, "moving sagas")
             greeted = group.create_task(greeting, name="broker greeting")
+            group.create_task(_purging(store, settings, stopping, observe), name="purging")
             await worker.run(stopping)
             greeted.cancel()
+
+
+async def _purging(
+    store: DatabaseStore,
+    settings: OrchestratorSettings,
+    stopping: asyncio.Event,
+    observe: Observe,
+) -> None:
+    """Delete what is kept no longer, over a connection of its own."""
+    old = old_sagas(completed=settings.retention_completed, failed=settings.retention_failed)
+    reason = "SAGA_RETENTION_COMPLETED, SAGA_RETENTION_FAILED"
+    async with store.aside() as other:
+        await repeat_rounds(
+            lambda: Purge(other, old, by=NAME, reason=reason, gives_way=True), stopping, observe
+        )
 
 
 def _broker(registry: Registry, settings: OrchestratorSettings, observe: Observe) -> Broker:

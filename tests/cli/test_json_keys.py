@@ -24,6 +24,7 @@ LINES = {
     "dlq resolve": ("dlq", "resolve", "1", "--reason", "x"),
     "db upgrade": ("db", "upgrade"),
     "db current": ("db", "current"),
+    "db purge": ("db", "purge", "--dry-run"),
     "topology show": ("topology", "show"),
     "doctor": ("doctor",),
 }

@@ -3,15 +3,18 @@
 import asyncio
 from collections.abc import Mapping
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 from cli_stories import COMPLETED, FAILED, PAYING, stored
 from command_lines import Saga, only_line, put
+from sqlalchemy import text
 
 from dlq_worker import letters
 from messaging.contract import Effect, Reply, ReplyType
 from orchestrator.store.database import DatabaseStore
+from orchestrator.store.purging import Purge, old_sagas
 from participants.guard import Entry, State
 from participants.sql_inbox import SqlInbox
 from tests.dlq_worker.dlq_stories import letter
@@ -225,3 +228,28 @@ def test_a_change_needs_one_word_and_a_reason(
     saga: Saga, database: str, arguments: tuple[str, ...]
 ) -> None:
     assert saga("reconcile", *arguments).code == 2
+
+
+@pytest.mark.parametrize(("days", "found"), [(10, 1), (1, 0)])
+def test_sagas_that_may_have_been_purged_are_not_missed(
+    saga: Saga, database: str, inbox: str, days: int, found: int
+) -> None:
+    """What the participant did two days ago, if sagas that ended `days` ago were purged."""
+    remember(inbox, "order-1", {"reserve_inventory": entry(State.DONE)})
+
+    async def age(known: SqlInbox) -> None:
+        async with known.engine.begin() as connection:
+            await connection.execute(
+                text("UPDATE saga_inbox SET updated_at = datetime('now', '-2 days')")
+            )
+        await known.close()
+
+    async def purge(store: DatabaseStore) -> None:
+        await stored(store, "old", COMPLETED, began=timedelta(days=days + 1))
+        old = old_sagas(completed=timedelta(days=days), failed=None)
+        assert not await Purge(store, old, by="anna", reason="x").some(9)
+
+    asyncio.run(age(SqlInbox(inbox)))
+    put(database, purge)
+    ran = saga("reconcile", "--inbox", inbox, "-o", "json")
+    assert [each["kind"] for each in ran.value["findings"]] == ["unknown_saga"] * found

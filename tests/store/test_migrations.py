@@ -1,9 +1,12 @@
 """The schema: made in one go, by any number of programs at once, and as the tables say."""
 
 import asyncio
+from typing import Any
 
 import pytest
+from alembic import command
 from alembic.autogenerate import compare_metadata
+from alembic.config import Config
 from alembic.migration import MigrationContext
 from sqlalchemy import Connection, inspect, text
 from sqlalchemy.ext.asyncio import AsyncEngine
@@ -11,6 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from messaging.errors import ConfigurationError
 from orchestrator.store.engines import database_url_of, engine_for
 from orchestrator.store.migrations import VERSION_TABLE, current, newest, upgrade
+from orchestrator.store.queries import list_sagas
 from orchestrator.store.stores import store_for
 from orchestrator.store.tables import saga_history, sagas
 
@@ -98,3 +102,70 @@ async def test_a_database_without_a_schema_is_refused_by_both_revisions(database
     with pytest.raises(ConfigurationError, match=rf"revision none.*needs {newest()}"):
         await store.check()
     await store.close()
+
+
+async def _brought_to(database_url: str, revision: str, *, down: bool = False) -> None:
+    """Run the migrations up or down to this revision."""
+
+    def run(connection: Connection) -> None:
+        config = Config()
+        config.set_main_option("script_location", "orchestrator.store:migrations")
+        config.attributes["connection"] = connection
+        (command.downgrade if down else command.upgrade)(config, revision)
+
+    engine = engine_for(database_url_of(database_url))
+    async with engine.begin() as connection:
+        await connection.run_sync(run)
+    await engine.dispose()
+
+
+async def _told(database_url: str, statement: str) -> list[tuple[Any, ...]]:
+    engine = engine_for(database_url_of(database_url))
+    async with engine.connect() as connection:
+        rows = [tuple(row) for row in await connection.execute(text(statement))]
+    await engine.dispose()
+    return rows
+
+
+def _index_names(connection: Connection) -> set[str | None]:
+    inspector = inspect(connection)
+    return {
+        index["name"]
+        for table in ("sagas", "dead_letters", "alerts")
+        for index in inspector.get_indexes(table)
+    }
+
+
+async def _indexes(database_url: str) -> set[str | None]:
+    engine = engine_for(database_url_of(database_url))
+    async with engine.connect() as connection:
+        names = await connection.run_sync(_index_names)
+    await engine.dispose()
+    return names
+
+
+async def test_growth_goes_up_and_down_again_with_all_rows(database_url: str) -> None:
+    await _brought_to(database_url, "0003")
+    before = await _indexes(database_url)
+    for state, ended in (("pending", "NULL"), ("completed", "'2026-01-01T00:00:00+00:00'")):
+        moment = "'2026-01-01T00:00:00+00:00'"
+        await _execute(
+            database_url,
+            "INSERT INTO sagas (saga_id, saga_type, state, version, input_digest, data, steps,"
+            " on_exhausted, created_at, updated_at, ended_at)"
+            f" VALUES ('{state}', 'Order', '{state}', 1, 'd', '{{}}', '[]', 'halt',"
+            f" {moment}, {moment}, {ended})",
+        )
+    rows = "SELECT * FROM sagas ORDER BY saga_id"
+    told = await _told(database_url, rows)
+    await upgrade(database_url)
+    assert await _told(database_url, rows) == told
+    assert len(await _indexes(database_url) - before) == 8
+    store = store_for(database_url)
+    assert [each.saga_id for each in await list_sagas(store, state="pending")] == ["pending"]
+    await store.close()
+    await _brought_to(database_url, "0003", down=True)
+    assert await _told(database_url, rows) == told
+    assert await _indexes(database_url) == before
+    await upgrade(database_url)
+    assert await current(database_url) == (newest(), newest())
