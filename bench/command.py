@@ -12,6 +12,7 @@ from pathlib import Path
 
 from bench.contestants import CONTESTANTS
 from bench.driver import Effort
+from bench.peers.peer import PEERS
 from bench.report import renew, told_of
 from bench.rounds import Wanted, play
 from bench.sites import found_servers
@@ -25,7 +26,8 @@ def main(arguments: Sequence[str]) -> int:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # and take the servers down
     asked = _parser().parse_args(arguments)
     wanted = Wanted(
-        contestants=[CONTESTANTS[name] for name in asked.only],
+        contestants=[CONTESTANTS[name] for name in asked.only if name in CONTESTANTS],
+        peers=[PEERS[name] for name in PEERS if asked.peers or name in asked.only],
         workloads=_workloads(asked),
         rounds=asked.rounds,
         effort=Effort(
@@ -41,7 +43,7 @@ def main(arguments: Sequence[str]) -> int:
     print("\n\n".join(section(told, runs)))
     if asked.report:
         renew(asked.report, told)
-    return 1 if any(run.problem for run in runs) else 0
+    return 1 if any(run.problem for run in runs if run.contestant not in PEERS) else 0
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -53,11 +55,12 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--lone", type=int, default=50, help="sagas one by one after the load (50)")
     parser.add_argument(
         "--only",
-        type=_names(CONTESTANTS),
+        type=_names({**CONTESTANTS, **PEERS}),
         default=list(CONTESTANTS),
         metavar="NAME,…",
-        help=f"of {', '.join(CONTESTANTS)}",
+        help=f"of {', '.join(CONTESTANTS)}; and, installed on demand, {', '.join(PEERS)}",
     )
+    parser.add_argument("--peers", action="store_true", help="all others, too, installed on demand")
     parser.add_argument(
         "--workloads",
         type=_names(WORKLOADS),

@@ -23,9 +23,10 @@ Families = Mapping[str, list[int]]  # process ids by what they are
 
 
 def usage_of(families: Families) -> dict[str, Usage]:
-    """Of these families, and of this process without its children as the driver."""
+    """Of these families; and of this process without its children as the driver, unless another
+    one is."""
     driver = Usage(cpu=time.process_time(), peak=_peak(os.getpid()))
-    return {name: _usage(pids) for name, pids in families.items()} | {"driver": driver}
+    return {"driver": driver} | {name: _usage(pids) for name, pids in families.items()}
 
 
 def listener_on(port: int) -> int | None:

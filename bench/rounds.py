@@ -8,14 +8,17 @@ from pathlib import Path
 from bench.contestants import Contestant
 from bench.driver import Effort
 from bench.measuring import Measured, measure
+from bench.peers.peer import Peer
+from bench.peers.running import measure_peer
 from bench.results import Run
 from bench.sites import Servers
-from bench.workloads import Workload
+from bench.workloads import LINE, Workload
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wanted:
     contestants: Sequence[Contestant]
+    peers: Sequence[Peer] = ()  # on the main workload only
     workloads: Sequence[Workload]
     rounds: int
     effort: Effort
@@ -27,20 +30,28 @@ def play(wanted: Wanted, servers: Servers) -> Sequence[Run]:
     runs: list[Run] = []
     for workload in wanted.workloads:
         for number in range(1, wanted.rounds + 1):
-            for contestant in wanted.contestants:
-                run = _run(contestant, workload, number, wanted, servers)
+            for entrant in _entrants(wanted, workload):
+                run = _run(entrant, workload, number, wanted, servers)
                 print(_line(run, wanted.rounds), flush=True)
                 runs.append(run)
     return runs
 
 
+def _entrants(wanted: Wanted, workload: Workload) -> Sequence[Contestant | Peer]:
+    return [*wanted.contestants, *(wanted.peers if workload == LINE else ())]
+
+
 def _run(
-    contestant: Contestant, workload: Workload, number: int, wanted: Wanted, servers: Servers
+    entrant: Contestant | Peer, workload: Workload, number: int, wanted: Wanted, servers: Servers
 ) -> Run:
-    folder = wanted.folder / f"{workload.name}-{number}-{contestant.name}"
-    told = partial(Run, contestant=contestant.name, workload=workload.name, round=number)
+    folder = wanted.folder / f"{workload.name}-{number}-{entrant.name}"
+    told = partial(Run, contestant=entrant.name, workload=workload.name, round=number)
     try:
-        measured = measure(contestant, workload, wanted.effort, servers, folder)
+        match entrant:
+            case Peer():
+                measured = measure_peer(entrant, wanted.effort, servers, folder)
+            case Contestant():
+                measured = measure(entrant, workload, wanted.effort, servers, folder)
     except Exception as error:  # whatever it was, it is told, and the others go on
         notes = "\n".join(getattr(error, "__notes__", []))
         problem = f"{type(error).__name__}: {error}\n{notes}".strip()
