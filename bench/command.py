@@ -38,9 +38,11 @@ def main(arguments: Sequence[str]) -> int:
     with found_servers() as servers:
         found = asyncio.run(surroundings(servers))
         runs = play(wanted, servers)
-    told = told_of(found, wanted.workloads, runs)
+    who = {each.name: each.about for each in wanted.contestants}
+    who |= {each.name: each.about for each in wanted.peers}
+    told = told_of(found, wanted.workloads, runs, who)
     (wanted.folder / "bench.json").write_text(json.dumps(told, indent=1) + "\n")
-    print("\n\n".join(section(told, runs)))
+    print("\n\n".join(section(told)))
     if asked.report:
         renew(asked.report, told)
     return 1 if any(run.problem for run in runs if run.contestant not in PEERS) else 0
@@ -66,7 +68,7 @@ def _parser() -> argparse.ArgumentParser:
         type=_names(WORKLOADS),
         default=[LINE.name],
         metavar="NAME,…",
-        help=f"of {', '.join(WORKLOADS)} ({LINE.name})",
+        help=f"of {', '.join(WORKLOADS)}, or all ({LINE.name})",
     )
     parser.add_argument(
         "--finished",
@@ -83,7 +85,7 @@ def _parser() -> argparse.ArgumentParser:
 
 def _names(known: Mapping[str, object]) -> Callable[[str], list[str]]:
     def parse(text: str) -> list[str]:
-        names = text.split(",")
+        names = list(known) if text == "all" else text.split(",")
         if unknown := [name for name in names if name not in known]:
             raise argparse.ArgumentTypeError(
                 f"no {', '.join(map(repr, unknown))}; there are {', '.join(known)}"

@@ -8,6 +8,7 @@ import urllib.request
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import IO, Any, Final
 
@@ -16,19 +17,19 @@ import psycopg
 from servers.network import free_ports, is_listening
 
 from bench.driver import BrokenRun, Driven, Effort
-from bench.measuring import Measured, numbers_of
+from bench.measuring import Conditions, Measured, numbers_of
 from bench.peers.installing import installed
 from bench.peers.peer import PROGRAMS, Peer, Server
 from bench.processes import Usage, usage_of
-from bench.sites import Servers
 from tests.product.installation import Daemon, wait_for
 from tests.product.places import create_database, drop_database
 
 _PORTS: Final = ("port_node", "port_ingress", "port_admin", "port_service")
 
 
-def measure_peer(peer: Peer, effort: Effort, servers: Servers, folder: Path) -> Measured:
+def measure_peer(peer: Peer, conditions: Conditions, folder: Path) -> Measured:
     """Raises NotInstallable, BrokenRun, or whatever else kept it from being measured."""
+    servers = conditions.servers
     home = installed(peer)
     folder.mkdir(parents=True, exist_ok=True)
     name = f"bench-{uuid.uuid4().hex[:8]}"
@@ -52,7 +53,7 @@ def measure_peer(peer: Peer, effort: Effort, servers: Servers, folder: Path) -> 
         families = stack.enter_context(_serving(peer, words, env, folder))
         drivers = [stack.enter_context(_driving(peer, words, env, folder)) for _ in _copies(peer)]
         used = {peer.driver_family: [each.pid for each in drivers], **families}
-        driven, edges = _drive(drivers, peer, effort, {**used, **servers.families})
+        driven, edges = _drive(drivers, peer, conditions.effort, {**used, **servers.families})
         peaks = usage_of({**used, **servers.families})
         _audit(peer, database, driven)
         return numbers_of(driven, edges, peaks)
@@ -76,7 +77,7 @@ def _serving(
             daemon.start()
             if server.port:
                 port = int(words[server.port])
-                wait_for(lambda port=port: is_listening(port), f"{peer.name} listens on {port}")
+                wait_for(partial(is_listening, port), f"{peer.name} listens on {port}")
         if peer.registration:
             _register(peer.registration, words)
         yield {server.family: [daemon.pid] for server, daemon in daemons}
@@ -112,7 +113,8 @@ class _Loop:
     """A closed loop in the peer's environment."""
 
     def __init__(self, child: "subprocess.Popen[str]") -> None:
-        assert child.stdin and child.stdout
+        assert child.stdin is not None
+        assert child.stdout is not None
         self.pid = child.pid
         self._orders: IO[str] = child.stdin
         self._answers: IO[str] = child.stdout
