@@ -11,8 +11,9 @@ from dataclasses import replace
 from pathlib import Path
 
 from bench.contestants import CONTESTANTS
-from bench.driver import Effort
-from bench.report import renew, told_of
+from bench.driver import ENOUGH, Effort
+from bench.peers.peer import PEERS
+from bench.report import renew, told_of, with_measurements
 from bench.rounds import Wanted, play
 from bench.sites import found_servers
 from bench.surroundings import surroundings
@@ -23,10 +24,15 @@ from bench.workloads import LINE, WORKLOADS, Workload, grown
 def main(arguments: Sequence[str]) -> int:
     """0 if every run could be measured and its sagas were all accounted for."""
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # and take the servers down
-    asked = _parser().parse_args(arguments)
+    parser = _parser()
+    asked = parser.parse_args(arguments)
+    workloads = _workloads(asked)
+    if problem := _too_few(asked, workloads):
+        parser.error(problem)
     wanted = Wanted(
-        contestants=[CONTESTANTS[name] for name in asked.only],
-        workloads=_workloads(asked),
+        contestants=[CONTESTANTS[name] for name in asked.only if name in CONTESTANTS],
+        peers=[PEERS[name] for name in PEERS if asked.peers or name in asked.only],
+        workloads=workloads,
         rounds=asked.rounds,
         effort=Effort(
             seconds=asked.seconds, sagas=asked.sagas, warm_up=asked.warm_up, lone=asked.lone
@@ -36,51 +42,84 @@ def main(arguments: Sequence[str]) -> int:
     with found_servers() as servers:
         found = asyncio.run(surroundings(servers))
         runs = play(wanted, servers)
-    told = told_of(found, wanted.workloads, runs)
+    who = {each.name: each.about for each in wanted.contestants}
+    who |= {each.name: each.about for each in wanted.peers}
+    told = told_of(found, wanted.workloads, runs, who)
     (wanted.folder / "bench.json").write_text(json.dumps(told, indent=1) + "\n")
-    print("\n\n".join(section(told, runs)))
+    print("\n\n".join(section(told)))
     if asked.report:
         renew(asked.report, told)
-    return 1 if any(run.problem for run in runs) else 0
+    return 1 if any(run.problem for run in runs if run.contestant not in PEERS) else 0
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
-    parser.add_argument("--rounds", type=int, default=5, help="of everybody in turn (5)")
-    parser.add_argument("--seconds", type=float, default=10, help="measured in each run (10)")
-    parser.add_argument("--sagas", type=int, help="measure so many instead of some seconds")
+    parser.add_argument("--rounds", type=_at_least_one, default=5, help="of everybody in turn (5)")
+    parser.add_argument(
+        "--seconds", type=_positive, default=10, help="measured in each run, at least (10)"
+    )
+    parser.add_argument(
+        "--sagas", type=_at_least_one, help="measure so many instead of some seconds"
+    )
     parser.add_argument("--warm-up", type=float, default=2, help="seconds of load before (2)")
     parser.add_argument("--lone", type=int, default=50, help="sagas one by one after the load (50)")
     parser.add_argument(
         "--only",
-        type=_names(CONTESTANTS),
+        type=_names({**CONTESTANTS, **PEERS}),
         default=list(CONTESTANTS),
         metavar="NAME,…",
-        help=f"of {', '.join(CONTESTANTS)}",
+        help=f"of {', '.join(CONTESTANTS)}; and, installed on demand, {', '.join(PEERS)}",
     )
+    parser.add_argument("--peers", action="store_true", help="all others, too, installed on demand")
     parser.add_argument(
         "--workloads",
         type=_names(WORKLOADS),
         default=[LINE.name],
         metavar="NAME,…",
-        help=f"of {', '.join(WORKLOADS)} ({LINE.name})",
+        help=f"of {', '.join(WORKLOADS)}, or all ({LINE.name})",
     )
     parser.add_argument(
         "--finished",
-        type=lambda text: [int(each) for each in text.split(",")],
+        type=lambda text: [_at_least_one(each) for each in text.split(",")],
         default=[],
         metavar="N,…",
         help="also measure with so many finished sagas in the tables, written by SQL",
     )
-    parser.add_argument("--concurrency", type=int, help="sagas in flight (500)")
+    parser.add_argument("--concurrency", type=_at_least_one, help="sagas in flight (500)")
     parser.add_argument("--folder", type=Path, help="for the logs of the programs")
-    parser.add_argument("--report", type=Path, help="the page whose tables are renewed")
+    parser.add_argument("--report", type=_page, help="the page whose tables are renewed")
     return parser
+
+
+def _at_least_one(text: str) -> int:
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"{text!r} is no whole number")
+    if (number := int(text)) < 1:
+        raise argparse.ArgumentTypeError(f"{text} is too few, at least 1")
+    return number
+
+
+def _positive(text: str) -> float:
+    if (number := float(text)) <= 0:
+        raise argparse.ArgumentTypeError(f"{text} is too short, more than 0")
+    return number
+
+
+def _page(text: str) -> Path:
+    """Before hours are spent on measuring."""
+    page = Path(text)
+    try:
+        with_measurements(page.read_text(), {}, [])
+    except OSError as error:
+        raise argparse.ArgumentTypeError(f"no such page: {text} ({error.strerror})") from error
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"{text}: {error}") from error
+    return page
 
 
 def _names(known: Mapping[str, object]) -> Callable[[str], list[str]]:
     def parse(text: str) -> list[str]:
-        names = text.split(",")
+        names = list(known) if text == "all" else text.split(",")
         if unknown := [name for name in names if name not in known]:
             raise argparse.ArgumentTypeError(
                 f"no {', '.join(map(repr, unknown))}; there are {', '.join(known)}"
@@ -88,6 +127,19 @@ def _names(known: Mapping[str, object]) -> Callable[[str], list[str]]:
         return names
 
     return parse
+
+
+def _too_few(asked: argparse.Namespace, workloads: Sequence[Workload]) -> str | None:
+    """Why so few sagas would give wrong numbers."""
+    if asked.sagas is None:
+        return None
+    most = max(each.concurrency for each in workloads)
+    if asked.sagas >= ENOUGH * most:
+        return None
+    return (
+        f"--sagas {asked.sagas} is too few with {most} in flight, for they end in bunches: "
+        f"at least {ENOUGH * most}, or --concurrency {max(1, asked.sagas // ENOUGH)}"
+    )
 
 
 def _workloads(asked: argparse.Namespace) -> list[Workload]:

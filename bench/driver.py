@@ -21,6 +21,7 @@ from bench.workloads import Workload
 from messaging.topology import Names
 
 _SLICES: Final = 20
+ENOUGH: Final = 4  # times as many as are in flight must end in the window
 PATIENCE: Final = 60.0  # seconds without a single outcome before the run counts as broken
 
 
@@ -30,9 +31,13 @@ class BrokenRun(Exception):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Effort:
-    """How much is measured in one run. `sagas` goes before `seconds`."""
+    """How much is measured in one run. `sagas` goes before `seconds`.
 
-    seconds: float = 10.0
+    Sagas end in bunches, so that a window is wide enough only if many times as many end in it
+    as are in flight: with `seconds`, it is made so.
+    """
+
+    seconds: float = 10.0  # at least
     sagas: int | None = None
     warm_up: float = 2.0  # seconds at least
     lone: int = 50  # sagas one by one after the load
@@ -163,7 +168,9 @@ async def _warm_up(loop: _Loop, effort: Effort) -> None:
 
 async def _load(loop: _Loop, effort: Effort) -> None:
     if effort.sagas is None:
-        await _pass(loop, effort.seconds)
+        begin = time.perf_counter()
+        await _finish(loop, ENOUGH * loop.workload.concurrency)
+        await _pass(loop, max(0.0, begin + effort.seconds - time.perf_counter()))
     else:
         await _finish(loop, effort.sagas)
 

@@ -1,12 +1,13 @@
 """One run: a site, a contestant at work on it, load, audit, numbers."""
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from bench.audit import audit_database, audit_letters, audit_outcomes
-from bench.contestants import Contestant, at_work
+from bench.contestants import CONTESTANTS, Contestant, at_work
 from bench.driver import BrokenRun, Driven, Effort, drive, prefix_of
 from bench.loops import run
 from bench.past import fill
@@ -30,18 +31,25 @@ class Measured:
     peak: Mapping[str, float] = field(default_factory=dict)
 
 
-def measure(
-    contestant: Contestant, workload: Workload, effort: Effort, servers: Servers, folder: Path
-) -> Measured:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Conditions:
+    """What all runs of one workload have in common."""
+
+    workload: Workload
+    effort: Effort
+    servers: Servers
+    saga_database: str | None = None  # that has a past; without one, each run has a new one
+
+
+def measure(contestant: Contestant, conditions: Conditions, folder: Path) -> Measured:
     """Raises BrokenRun, or whatever else kept it from being measured."""
+    workload, servers = conditions.workload, conditions.servers
     folder.mkdir(parents=True, exist_ok=True)
-    with new_site(servers) as site:
+    with new_site(servers, conditions.saga_database) as site:
         with at_work(contestant, site, workload, folder) as programs:
             families = {**programs, **servers.families}
-            if workload.finished and contestant.is_countermand:
-                _make_past(site, workload)
             edges: list[dict[str, Usage]] = []
-            driven = run(_drive(site, workload, effort, families, edges))
+            driven = run(_drive(site, workload, conditions.effort, families, edges))
             peaks = usage_of(families)
             audit_outcomes(driven, workload)
             asyncio.run(audit_letters(site))
@@ -50,13 +58,22 @@ def measure(
         return numbers_of(driven, edges, peaks)
 
 
-def _make_past(site: Site, workload: Workload) -> None:
-    """One real saga, and copies of it."""
-    first = replace(workload, name="first", concurrency=1)
+@contextmanager
+def with_a_past(conditions: Conditions, folder: Path) -> Iterator[Conditions]:
+    """The same on a database in which as many sagas have ended as the workload says."""
+    workload = conditions.workload
+    if not workload.finished:
+        yield conditions
+        return
+    folder.mkdir(parents=True, exist_ok=True)
+    first = replace(workload, name="first", concurrency=1, workers=1)
     one = Effort(sagas=1, warm_up=0, lone=0)
-    run(drive(site.servers.amqp_url, site.names, first, one, at_edge=lambda: None))
-    template = f"{prefix_of(site.names, first)}-0"
-    fill(site.saga_database, template, workload.finished)
+    with new_site(conditions.servers) as site:
+        with at_work(CONTESTANTS["countermand"], site, first, folder):
+            run(drive(site.servers.amqp_url, site.names, first, one, at_edge=lambda: None))
+        print(f"writing {workload.finished:,} finished sagas", flush=True)
+        fill(site.saga_database, f"{prefix_of(site.names, first)}-0", workload.finished)
+        yield replace(conditions, saga_database=site.saga_database)
 
 
 async def _drive(

@@ -23,18 +23,22 @@ Families = Mapping[str, list[int]]  # process ids by what they are
 
 
 def usage_of(families: Families) -> dict[str, Usage]:
-    """Of these families, and of this process without its children as the driver."""
+    """Of these families; and of this process without its children as the driver, unless another
+    one is."""
     driver = Usage(cpu=time.process_time(), peak=_peak(os.getpid()))
-    return {name: _usage(pids) for name, pids in families.items()} | {"driver": driver}
+    return {"driver": driver} | {name: _usage(pids) for name, pids in families.items()}
 
 
 def listener_on(port: int) -> int | None:
-    """The process on this machine that listens on that TCP port; None if it is not to be seen."""
+    """The process on this machine that listens on that TCP port; None if it is not to be seen.
+
+    Of several that share the socket, the one from which the others come.
+    """
     inodes = set(_listening_inodes(port))
-    for folder in Path("/proc").iterdir():
-        if folder.name.isdigit() and inodes & set(_sockets(folder)):
-            return _eldest(int(folder.name))
-    return None
+    folders = [folder for folder in Path("/proc").iterdir() if folder.name.isdigit()]
+    holders = {int(folder.name) for folder in folders if inodes & set(_sockets(folder))}
+    eldest = [pid for pid in holders if _parent(pid) not in holders]
+    return eldest[0] if eldest else None
 
 
 def _usage(pids: list[int]) -> Usage:
@@ -76,13 +80,12 @@ def _children(thread: Path) -> list[str]:
     return (thread / "children").read_text().split()
 
 
-def _eldest(pid: int) -> int:
-    """PostgreSQL's backends inherit the listening socket; their parent is the server."""
-    name = Path(f"/proc/{pid}/comm").read_text()
-    parent = int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
-    if parent > 1 and Path(f"/proc/{parent}/comm").read_text() == name:
-        return _eldest(parent)
-    return pid
+def _parent(pid: int) -> int | None:
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text()
+    except OSError:
+        return None
+    return int(stat.rpartition(")")[2].split()[1])
 
 
 def _listening_inodes(port: int) -> Iterator[str]:

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from bench.measuring import Measured
 from bench.plots import Point, bars, lines
-from bench.results import Run, measured_of, spread_of
+from bench.results import Run, measured_of, names_of, runs_of, spread_of
 from bench.tables import section
 from bench.workloads import Workload
 
@@ -20,29 +20,43 @@ _ROOT: Final = Path(__file__).resolve().parents[1]
 
 
 def told_of(
-    surroundings: Mapping[str, Any], workloads: Sequence[Workload], runs: Sequence[Run]
+    surroundings: Mapping[str, Any],
+    workloads: Sequence[Workload],
+    runs: Sequence[Run],
+    who: Mapping[str, str],
 ) -> dict[str, Any]:
-    """Everything that is known of these runs, ready for JSON."""
-    return {
+    """Everything that is known of these runs, by workload, ready for JSON."""
+    origin = {
         **surroundings,
         "at": datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
         "commit": _commit(),
-        "workloads": {each.name: {**asdict(each), "messages": each.messages} for each in workloads},
-        "runs": [asdict(run) for run in runs],
     }
+    told = {}
+    for each in workloads:
+        chosen = [run for run in runs if run.workload == each.name]
+        told[each.name] = {
+            "origin": origin,
+            "details": _details(each),
+            "who": {run.contestant: who[run.contestant] for run in chosen},
+            "runs": [asdict(run) for run in chosen],
+        }
+    return told
 
 
-def runs_of(told: Mapping[str, Any]) -> Sequence[Run]:
-    """What `told_of` was made from."""
-    return [
-        Run(**{**run, "measured": Measured(**run["measured"]) if run["measured"] else None})
-        for run in told["runs"]
-    ]
+def _details(workload: Workload) -> dict[str, Any]:
+    details: dict[str, Any] = asdict(workload)
+    return {**details, "mixture": list(workload.mixture), "messages": workload.messages}
 
 
 def renew(page: Path, told: Mapping[str, Any]) -> None:
-    """Write JSON and plots beside the page, and its part between the markers anew."""
-    page.with_suffix(".json").write_text(json.dumps(told, indent=1) + "\n")
+    """Write JSON and plots beside the page, and its part between the markers anew.
+
+    Workloads that were measured at other times stay; those of this time take their places.
+    """
+    beside = page.with_suffix(".json")
+    kept = json.loads(beside.read_text()) if beside.exists() else {}
+    told = {**kept, **told}
+    beside.write_text(json.dumps(told, indent=1) + "\n")
     drawn = dict(plots_of(told))
     for name, plot in drawn.items():
         page.with_name(f"{page.stem}-{name}.svg").write_text(plot)
@@ -56,22 +70,16 @@ def with_measurements(text: str, told: Mapping[str, Any], plots: Sequence[str]) 
     before, _, rest = text.partition(BEGIN)
     _, _, after = rest.partition(END)
     images = [f"![{name}](performance-{name}.svg)" for name in plots]
-    parts = "\n\n".join([*section(told, runs_of(told)), *images])
+    parts = "\n\n".join([*section(told), *images])
     return f"{before}{BEGIN}\n\n{parts}\n\n{END}{after}"
 
 
 def plots_of(told: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     """By name: who does how much, and what throughput depends on."""
     runs = runs_of(told)
-    for workload in told["workloads"]:
-        if workload == "line":
-            rates = {
-                name: rate
-                for name in _contestants(runs)
-                if (rate := spread_of(measured_of(runs, workload, name), _rate))
-            }
-            if rates:
-                yield "line", bars("Sagas a second, four durable steps", rates)
+    found = {name: spread_of(measured_of(runs, "line", name), _rate) for name in names_of(runs)}
+    if rates := {name: rate for name, rate in found.items() if rate}:
+        yield "line", bars("Sagas a second, four durable steps", rates)
     for key, axis in (
         ("concurrency", "sagas in flight"),
         ("finished", "finished sagas in the tables"),
@@ -79,23 +87,24 @@ def plots_of(told: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         ("workers", "orchestrators"),
     ):
         series = _series(told, runs, key)
-        if any(len(points) > 1 for points in series.values()):
+        if series:
             yield key, lines(f"Sagas a second against {axis}", axis, "sagas/s", series)
 
 
 def _series(
     told: Mapping[str, Any], runs: Sequence[Run], key: str
 ) -> Mapping[str, Sequence[Point]]:
-    """Of workloads that differ from the main one in nothing that matters but `key`."""
+    """Of workloads that differ from the main one in nothing that matters but `key`; of those
+    who were measured at two places at least."""
     chosen = {
-        name: details[key]
-        for name, details in told["workloads"].items()
+        name: one["details"][key]
+        for name, one in told.items()
         if name == "line" or name.startswith(_PREFIXES[key])
     }
     return {
         name: sorted(points, key=lambda point: point.at)
-        for name in _contestants(runs)
-        if (points := list(_points(runs, name, chosen)))
+        for name in names_of(runs)
+        if len(points := list(_points(runs, name, chosen))) > 1
     }
 
 
@@ -115,10 +124,6 @@ _PREFIXES: Final = {
 
 def _rate(measured: Measured) -> float:
     return measured.rate
-
-
-def _contestants(runs: Sequence[Run]) -> Sequence[str]:
-    return list(dict.fromkeys(run.contestant for run in runs))
 
 
 def _commit() -> str:

@@ -1,8 +1,9 @@
 """What came out of the rounds: medians with their spread, ratios to the ceilings."""
 
 import statistics
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from bench.measuring import Measured
 
@@ -27,9 +28,18 @@ class Spread:
     highest: float
 
 
-def names_in(runs: Sequence[Run]) -> Sequence[tuple[str, str]]:
-    """Workload and contestant of all runs, each pair once, in their order."""
-    return list(dict.fromkeys((run.workload, run.contestant) for run in runs))
+def runs_of(told: Mapping[str, Any]) -> Sequence[Run]:
+    """All runs of a report, as they were before they became JSON."""
+    return [
+        Run(**{**run, "measured": Measured(**run["measured"]) if run["measured"] else None})
+        for one in told.values()
+        for run in one["runs"]
+    ]
+
+
+def names_of(runs: Sequence[Run]) -> Sequence[str]:
+    """Who was measured, each once, in their order."""
+    return list(dict.fromkeys(run.contestant for run in runs))
 
 
 def measured_of(runs: Sequence[Run], workload: str, contestant: str) -> Sequence[Measured]:

@@ -49,7 +49,7 @@ class Site:
             "SAGA_DATABASE_URL": self.saga_database,
             "SAGA_INBOX_URL": self.inbox_database,
             "SAGA_NAMESPACE": self.names.namespace,
-            "SAGA_LOG_LEVEL": "warning",
+            "SAGA_LOG_FORMAT": "json",  # as it is where nobody watches a terminal
         }
 
 
@@ -70,20 +70,23 @@ def found_servers() -> Iterator[Servers]:
 
 
 @contextmanager
-def new_site(servers: Servers) -> Iterator[Site]:
-    """Everything of its own: exchanges, queues, two databases, the first with our schema."""
+def new_site(servers: Servers, saga_database: str | None = None) -> Iterator[Site]:
+    """Everything of its own: exchanges, queues, two databases, the first with our schema.
+
+    A `saga_database` that is given is used instead of the first, and stays.
+    """
     name = f"bench_{uuid.uuid4().hex[:8]}"
     site = Site(
         servers=servers,
         names=Names(name.replace("_", "-")),
-        saga_database=create_database(servers.postgres_url, f"{name}_sagas"),
+        saga_database=saga_database or create_database(servers.postgres_url, f"{name}_sagas"),
         inbox_database=create_database(servers.postgres_url, f"{name}_inbox"),
     )
     try:
         asyncio.run(_prepare(site))
         yield site
     finally:
-        for url in (site.saga_database, site.inbox_database):
+        for url in {site.saga_database, site.inbox_database} - {saga_database}:
             drop_database(servers.postgres_url, url)
         asyncio.run(_remove(site))
 

@@ -5,7 +5,7 @@ from typing import Any, Final
 
 from bench.contestants import CEILINGS
 from bench.measuring import Measured
-from bench.results import Run, Spread, measured_of, names_in, ratio_to, spread_of
+from bench.results import Run, Spread, measured_of, names_of, ratio_to, runs_of, spread_of
 
 _RATES: Final = (
     "who",
@@ -18,28 +18,36 @@ _RATES: Final = (
 PROGRAMS: Final = ("orchestrator", "participants", "broker", "postgres", "driver")
 
 
-def section(told: Mapping[str, Any], runs: Sequence[Run]) -> Iterator[str]:
-    """Paragraphs: what it was measured on, then every workload."""
-    versions = ", ".join(f"{name} {version}" for name, version in told["versions"].items())
-    settings = ", ".join(f"{name}={value}" for name, value in told["postgres"].items())
-    yield f"`{told['command']}`, {told['at']}, commit {told['commit']}"
-    yield f"On {told['machine']}; niceness {told['niceness']}, load before {told['load before']}."
-    yield f"{versions}. PostgreSQL: {settings}."
-    for workload in dict.fromkeys(run.workload for run in runs):
-        chosen = [run for run in runs if run.workload == workload]
+def section(told: Mapping[str, Any]) -> Iterator[str]:
+    """Paragraphs: every workload, what it was measured on, and the settings of everybody."""
+    for workload, one in told.items():
+        runs = runs_of({workload: one})
         yield f"### {workload}"
-        yield about(workload, told)
-        yield table(_RATES, _rows(chosen))
-        yield "CPU of one saga in milliseconds, and peak memory in MB:"
-        yield table(("who", *PROGRAMS), _usage_rows(chosen))
-        yield from _failures(chosen)
+        yield _about(one["details"])
+        yield table(_RATES, _rows(workload, runs))
+        yield "CPU of one saga in milliseconds, and peak memory:"
+        yield table(("who", *PROGRAMS), _usage_rows(workload, runs))
+        yield from _failures(runs)
+        yield _origin(one["origin"])
+    who = {name: about for one in told.values() for name, about in one["who"].items()}
+    yield "### Who was measured"
+    yield "\n".join(f"- **{name}**: {about}." for name, about in who.items())
 
 
-def about(workload: str, told: Mapping[str, Any]) -> str:
-    details = told["workloads"][workload]
+def _about(details: Mapping[str, Any]) -> str:
     said = details["about"]
     numbers = f"{details['messages']:g} messages a saga, {details['concurrency']} in flight"
     return f"{said[0].upper()}{said[1:]}; {numbers}."
+
+
+def _origin(origin: Mapping[str, Any]) -> str:
+    versions = ", ".join(f"{name} {version}" for name, version in origin["versions"].items())
+    settings = ", ".join(f"{name}={value}" for name, value in origin["postgres"].items())
+    return (
+        f"`{origin['command']}`, {origin['at']}, commit {origin['commit']}, on "
+        f"{origin['machine']}; niceness {origin['niceness']}, load before "
+        f"{origin['load before']}. {versions}. PostgreSQL: {settings}."
+    )
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
@@ -47,8 +55,8 @@ def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     return "\n".join(lines)
 
 
-def _rows(runs: Sequence[Run]) -> Iterator[Sequence[str]]:
-    for workload, contestant in names_in(runs):
+def _rows(workload: str, runs: Sequence[Run]) -> Iterator[Sequence[str]]:
+    for contestant in names_of(runs):
         measured = measured_of(runs, workload, contestant)
         ratios = [ratio_to(runs, workload, contestant, ceiling) for ceiling in CEILINGS]
         yield (
@@ -61,8 +69,8 @@ def _rows(runs: Sequence[Run]) -> Iterator[Sequence[str]]:
         )
 
 
-def _usage_rows(runs: Sequence[Run]) -> Iterator[Sequence[str]]:
-    for workload, contestant in names_in(runs):
+def _usage_rows(workload: str, runs: Sequence[Run]) -> Iterator[Sequence[str]]:
+    for contestant in names_of(runs):
         measured = measured_of(runs, workload, contestant)
         yield contestant, *(_used(measured, program) for program in PROGRAMS)
 

@@ -50,4 +50,6 @@ def told(runs: list[Run]) -> dict[str, Any]:
         "postgres": {"fsync": "on"},
         "command": "python -m bench",
     }
-    return told_of(surroundings, [LINE, WORKLOADS["at-a-time-10"], grown(5)], runs)
+    workloads = [LINE, WORKLOADS["at-a-time-10"], grown(5)]
+    who = {name: f"about {name}" for name in RATES}
+    return told_of(surroundings, workloads, runs, who)

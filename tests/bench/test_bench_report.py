@@ -11,8 +11,8 @@ from bench.driver import BrokenRun, Driven
 from bench.measuring import numbers_of, percentile
 from bench.plots import Point, bars, lines
 from bench.processes import Usage
-from bench.report import BEGIN, END, plots_of, renew, runs_of, with_measurements
-from bench.results import Run, Spread, measured_of, ratio_to, spread_of
+from bench.report import BEGIN, END, plots_of, renew, with_measurements
+from bench.results import Run, Spread, measured_of, ratio_to, runs_of, spread_of
 from bench.tables import section, spread
 
 SVG = "{http://www.w3.org/2000/svg}svg"
@@ -58,9 +58,10 @@ def test_a_percentile_is_a_value_that_was_there(percent: float, expected: float)
 
 
 def test_the_page_shows_every_contestant_and_every_failure(told: dict[str, Any]) -> None:
-    shown = "\n\n".join(section(told, runs_of(told)))
+    shown = "\n\n".join(section(told))
     assert "| countermand | 1,500 [1,000–2,400] | – | 60 % [50–80] |" in shown
     assert "| null-codec | 0.25 · 50 MB | – | 0.50 · 600 MB | – | – |" in shown
+    assert "- **null-codec**: about null-codec." in shown
     assert "**countermand**, round 4, could not be measured: BrokenRun: 1 | lost" in shown
 
 
@@ -82,7 +83,18 @@ def test_only_what_lies_between_the_markers_is_written_anew(
     for name in ("line", "concurrency", "finished"):
         assert f"![{name}](performance-{name}.svg)" in text
         assert _root((tmp_path / f"performance-{name}.svg").read_text()) == SVG
-    assert json.loads((tmp_path / "performance.json").read_text())["runs"]
+    assert json.loads((tmp_path / "performance.json").read_text()).keys() == told.keys()
+
+
+def test_what_was_measured_at_other_times_stays_on_the_page(
+    told: dict[str, Any], tmp_path: Path
+) -> None:
+    page = tmp_path / "performance.md"
+    page.write_text(PAGE)
+    for workload, one in told.items():
+        renew(page, {workload: one})
+    assert json.loads(page.with_suffix(".json").read_text()) == told
+    assert "### line" in page.read_text()
 
 
 def test_a_page_without_markers_is_left_alone(told: dict[str, Any]) -> None:

@@ -1,0 +1,1 @@
+"""Other systems, on their best sensible settings, in environments of their own."""
