@@ -43,7 +43,16 @@ from orchestrator.worker.ledger import Senders
 from orchestrator.worker.publisher import Publisher
 
 NAMES: Final = Names("saga")
-PHASES: Final = ("decode", "begin and commit", "load", "decide", "save", "facts", "posts", "publish")
+PHASES: Final = (
+    "decode",
+    "begin and commit",
+    "load",
+    "decide",
+    "save",
+    "facts",
+    "posts",
+    "publish",
+)
 ROUNDS: Final = 3
 STEPS: Final = ("reserve_inventory", "process_payment", "create_shipment", "send_confirmation")
 DATA: Final = {

@@ -13,6 +13,7 @@ from typing import Any, Final, NamedTuple
 
 from orchestrator.saga.plan import OnTimeout, RetryPolicy
 from orchestrator.saga.state import Direction, OutboundKind, StepStatus
+from orchestrator.saga.written import Written
 
 to_text: Final = json.JSONEncoder(
     ensure_ascii=False, allow_nan=False, separators=(",", ":"), check_circular=False
@@ -21,7 +22,7 @@ to_text: Final = json.JSONEncoder(
 
 def data_text(data: Mapping[str, Any]) -> str:
     """Raises ValueError for a NUL, which could be stored but not be searched for."""
-    text = to_text(data if isinstance(data, dict) else dict(data))
+    text = data.json if isinstance(data, Written) else to_text(dict(data))
     if "\\u0000" in text and "\\u0000" in text.replace("\\\\", ""):
         raise ValueError("a NUL character in the saga's data")
     return text

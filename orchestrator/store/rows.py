@@ -6,11 +6,11 @@ of the PlannedSteps; `steps` runs parallel to it and leaves out what is None, 0 
 """
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from datetime import datetime
 from functools import lru_cache
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from orchestrator.saga.plan import OnExhausted, PlannedStep
 from orchestrator.saga.state import (
@@ -21,6 +21,7 @@ from orchestrator.saga.state import (
     SagaState,
     Step,
 )
+from orchestrator.saga.written import Written
 from orchestrator.store.errors import StatementRejected
 from orchestrator.store.forms import (
     FAILURE,
@@ -147,7 +148,7 @@ def _saga_from(row: SagaRow) -> Saga:
         state=SagaState(row.state),
         version=row.version,
         input_digest=row.input_digest,
-        data=json.loads(row.data or "{}"),
+        data=_data_from(row.data or "{}"),
         steps=tuple(
             Step(plan=planned, **STEP.read(values))
             for planned, values in zip(plan, json.loads(row.steps), strict=True)
@@ -163,6 +164,10 @@ def _saga_from(row: SagaRow) -> Saga:
         ended_at=row.ended_at,
         epochs=tuple((row.epochs or "").split()),
     )
+
+
+def _data_from(text: str) -> Mapping[str, Any]:
+    return Written(json.loads(text), text)
 
 
 def in_epoch(saga: Saga, epoch: str | None) -> Saga:
