@@ -234,6 +234,9 @@ async def measured(url: str, sagas: int, batch: int, *, profile: bool) -> Mappin
             profiler.enable()
         await bench.move(deliveries)
         profiler.disable()
+    async with store.reading() as connection:
+        counted = await connection.exec_driver_sql("SELECT state, count(*) FROM sagas GROUP BY 1")
+        assert dict(map(tuple, counted)) == {"completed": sagas + batch}  # noqa: S101
     await store.close()
     if profile:
         profiler.dump_stats("hot_path.prof")

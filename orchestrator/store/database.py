@@ -73,8 +73,7 @@ class DatabaseTransaction(ABC):
         if not saga_ids:
             return {}
         with self._statement():
-            rows = await self._lock_rows(sorted(saga_ids))
-            found = {row.saga_id: saga_from(row, epoch=self.epoch) for row in rows}
+            found = await self._lock(sorted(saga_ids))
             self._locked |= found
             return found
 
@@ -127,7 +126,10 @@ class DatabaseTransaction(ABC):
         if self._failure:
             raise self._failure
         with translated():
-            await self._connection.commit()
+            await self._commit()
+
+    async def _commit(self) -> None:
+        await self._connection.commit()
 
     @contextmanager
     def _statement(self) -> Iterator[None]:
@@ -139,7 +141,7 @@ class DatabaseTransaction(ABC):
             raise
 
     @abstractmethod
-    async def _lock_rows(self, saga_ids: Sequence[str]) -> Sequence[SagaRow]: ...
+    async def _lock(self, saga_ids: Sequence[str]) -> Mapping[str, Saga]: ...
 
     @abstractmethod
     async def _insert(self, decisions: Sequence[Decision]) -> Collection[str]: ...

@@ -18,6 +18,7 @@ from sqlalchemy.pool import ConnectionPoolEntry
 from chassis.patience import ImpatientConnection
 from chassis.urls import masked
 from messaging.errors import ConfigurationError
+from orchestrator.store import arrays
 
 _DRIVERS: Final = {
     "postgresql": "postgresql+psycopg",
@@ -103,7 +104,9 @@ def _connection_class(url: URL) -> type[psycopg.AsyncConnection[Any]]:
 
 def _prepare_postgres(connection: DBAPIConnection, _: ConnectionPoolEntry) -> None:
     """Send arrays in binary: as text, escaping JSON costs more than all else in a save."""
-    connection.driver_connection.adapters.register_dumper(list, ListBinaryDumper)
+    driver = connection.driver_connection
+    driver.adapters.register_dumper(list, ListBinaryDumper)
+    arrays.register(driver)
 
 
 def postgres_arguments(url: URL) -> dict[str, Any]:

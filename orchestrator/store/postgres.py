@@ -4,10 +4,10 @@ BEGIN with the clock; the lock; one statement for rows and history; COMMIT. The 
 is one more. Every statement has a fixed text, so the driver prepares it once a connection.
 """
 
-from collections.abc import AsyncIterator, Collection, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import datetime, timedelta
-from typing import Any, Final, NamedTuple, cast
+from typing import Any, Final, cast
 
 import psycopg
 import sqlalchemy as sa
@@ -15,9 +15,10 @@ from sqlalchemy.dialects import postgresql
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from messaging.errors import Unavailable
-from orchestrator.saga.state import Decision
+from orchestrator.saga.state import Decision, Saga
+from orchestrator.store import statements
+from orchestrator.store.arrays import Array
 from orchestrator.store.database import (
-    SAGA_COLUMNS,
     STUCK_AFTER,
     DatabaseStore,
     DatabaseTransaction,
@@ -25,40 +26,10 @@ from orchestrator.store.database import (
 from orchestrator.store.engines import database_url_of, postgres_arguments, postgres_engine
 from orchestrator.store.errors import translated
 from orchestrator.store.listener import CHANNEL, Listener
-from orchestrator.store.rows import HistoryRow, SagaRow, history_of, row_of
-from orchestrator.store.tables import IDENTITY, KEPT_IF_NULL, saga_history, sagas
+from orchestrator.store.remembered import Mark, Remembered
+from orchestrator.store.rows import SagaRow, row_of, saga_from
+from orchestrator.store.statements import Driver
 
-_DIALECT: Final = sa.URL.create("postgresql+psycopg").get_dialect()()
-
-
-def _arrays(table: sa.Table, prefix: str) -> str:
-    """`unnest` of one array parameter for each column of the table."""
-    return ", ".join(
-        f"CAST(:{prefix}{column.name} AS {column.type.compile(dialect=_DIALECT)}[])"
-        for column in table.columns
-    )
-
-
-def _columns(table: sa.Table) -> str:
-    return ", ".join(column.name for column in table.columns)
-
-
-def _assignments() -> str:
-    return ", ".join(
-        f"{column.name} = coalesce(new.{column.name}, sagas.{column.name})"
-        if column.name in KEPT_IF_NULL
-        else f"{column.name} = new.{column.name}"
-        for column in sagas.columns
-        if column.name not in IDENTITY
-    )
-
-
-_LOCK: Final = (
-    sa.select(*SAGA_COLUMNS)
-    .where(sagas.c.saga_id == sa.any_(sa.bindparam("ids", type_=postgresql.ARRAY(sa.Text))))
-    .order_by(sagas.c.saga_id)
-    .with_for_update()
-)
 _HELD: Final = sa.text("""
     WITH free AS MATERIALIZED (
         SELECT saga_id FROM sagas WHERE saga_id = ANY(:ids) FOR UPDATE SKIP LOCKED
@@ -66,31 +37,6 @@ _HELD: Final = sa.text("""
     SELECT saga_id FROM sagas
     WHERE saga_id = ANY(:ids) AND saga_id NOT IN (SELECT saga_id FROM free)
 """).bindparams(sa.bindparam("ids", type_=postgresql.ARRAY(sa.Text)))
-_INSERT: Final = sa.text(f"""
-    WITH stored AS (
-        INSERT INTO sagas ({_columns(sagas)})
-        SELECT * FROM unnest({_arrays(sagas, "s_")})
-        ON CONFLICT (saga_id) DO NOTHING
-        RETURNING saga_id
-    ), told AS (
-        INSERT INTO saga_history ({_columns(saga_history)})
-        SELECT line.* FROM unnest({_arrays(saga_history, "h_")}) AS line ({_columns(saga_history)})
-        JOIN stored USING (saga_id)
-    )
-    SELECT saga_id FROM stored
-""")  # noqa: S608 - made of our own column names
-_SAVE: Final = sa.text(f"""
-    WITH moved AS (
-        UPDATE sagas SET {_assignments()}
-        FROM unnest({_arrays(sagas, "s_")}) AS new ({_columns(sagas)})
-        WHERE sagas.saga_id = new.saga_id
-        RETURNING 1
-    ), told AS (
-        INSERT INTO saga_history ({_columns(saga_history)})
-        SELECT * FROM unnest({_arrays(saga_history, "h_")})
-    )
-    SELECT count(*) FROM moved
-""")  # noqa: S608 - made of our own column names
 # Read in the round trip that begins a transaction, 25 µs. To keep it by connection would be
 # wrong behind a pooler, whose connections outlive the server's. See docs/adr/0012.
 _BEGIN: Final = "BEGIN ISOLATION LEVEL READ COMMITTED; SELECT now(), "
@@ -108,37 +54,73 @@ _NOTIFY: Final = sa.select(sa.func.pg_notify(CHANNEL, ""))
 
 
 class PostgresTransaction(DatabaseTransaction):
-    async def _lock_rows(self, saga_ids: Sequence[str]) -> Sequence[SagaRow]:
-        rows = await self._connection.execute(_LOCK, {"ids": saga_ids})
-        return [SagaRow._make(row) for row in rows]
+    def __init__(
+        self,
+        connection: AsyncConnection,
+        driver: Driver,
+        now: datetime,
+        epoch: str,
+        remembered: Remembered,
+    ) -> None:
+        super().__init__(connection, now, epoch)
+        self._driver = driver
+        self._remembered = remembered
+        self._written: list[tuple[int, Saga]] = []  # with the xmin of their rows
+
+    async def _lock(self, saga_ids: Sequence[str]) -> Mapping[str, Saga]:
+        if not self._remembered.knows_any(saga_ids):
+            return await self._read(statements.LOCK, saga_ids)
+        marks = await self._fetch(statements.LOCK_MARKS, statements.texts(saga_ids))
+        found = {
+            saga_id: self._remembered.get(saga_id, Mark(xmin, version, self.epoch))
+            for saga_id, xmin, version in marks
+        }
+        unknown = [saga_id for saga_id, saga in found.items() if saga is None]
+        read = await self._read(statements.READ, unknown) if unknown else {}
+        return {saga_id: saga or read[saga_id] for saga_id, saga in found.items()}
+
+    async def _read(self, statement: bytes, saga_ids: Sequence[str]) -> Mapping[str, Saga]:
+        found = await self._fetch(statement, statements.texts(saga_ids))
+        rows = map(SagaRow._make, found)
+        return {row.saga_id: saga_from(row, epoch=self.epoch) for row in rows}
 
     async def _insert(self, decisions: Sequence[Decision]) -> Collection[str]:
-        rows = [row_of(decision.saga) for decision in decisions]
-        values = _parameters(rows, history_of(decisions))
-        stored = set(await self._connection.scalars(_INSERT, values))
-        return frozenset(row.saga_id for row in rows) - stored
+        sagas = {decision.saga.saga_id: decision.saga for decision in decisions}
+        rows = [row_of(saga) for saga in sagas.values()]
+        stored = await self._fetch(statements.INSERT, statements.changes(rows, decisions))
+        self._written += [(xmin, sagas[saga_id]) for xmin, saga_id in stored]
+        return sagas.keys() - {saga_id for _, saga_id in stored}
 
     async def _save(self, decisions: Sequence[Decision]) -> int:
-        rows = [
-            row_of(decision.saga, known=self._locked.get(decision.saga.saga_id))
-            for decision in decisions
-        ]
-        values = _parameters(rows, history_of(decisions))
-        return int(await self._connection.scalar(_SAVE, values) or 0)
+        sagas = [decision.saga for decision in decisions]
+        rows = [row_of(saga, known=self._locked.get(saga.saga_id)) for saga in sagas]
+        [(xmin, saved)] = await self._fetch(statements.SAVE, statements.changes(rows, decisions))
+        self._written += [(xmin, saga) for saga in sagas]
+        return int(saved)
 
     async def _notify(self) -> None:
         await self._connection.execute(_NOTIFY)
 
+    async def _commit(self) -> None:
+        async with _given_up_if_lost(self._connection, self._driver):
+            await self._driver.commit()
+        self._remembered.keep(self._written, epoch=self.epoch)
 
-def _parameters(rows: Sequence[SagaRow], lines: Sequence[HistoryRow]) -> Mapping[str, Any]:
-    return _by_column(SagaRow, rows, "s_") | _by_column(HistoryRow, lines, "h_")
+    async def _fetch(self, statement: bytes, values: Sequence[Array]) -> list[Any]:
+        async with _given_up_if_lost(self._connection, self._driver):
+            return await statements.fetch(self._driver, statement, values)
 
 
-def _by_column(
-    kind: type[SagaRow] | type[HistoryRow], rows: Iterable[NamedTuple], prefix: str
-) -> dict[str, list[Any]]:
-    columns = [list(column) for column in zip(*rows, strict=True)] or [[] for _ in kind._fields]
-    return {f"{prefix}{name}": column for name, column in zip(kind._fields, columns, strict=True)}
+@asynccontextmanager
+async def _given_up_if_lost(connection: AsyncConnection, driver: Driver) -> AsyncIterator[None]:
+    """What we ask of the driver itself, the pool does not see: it must not roll back afterwards
+    on a connection that is lost."""
+    try:
+        yield
+    except psycopg.Error:
+        if driver.closed:
+            await connection.invalidate()
+        raise
 
 
 class PostgresStore(DatabaseStore):
@@ -152,6 +134,7 @@ class PostgresStore(DatabaseStore):
         self._autocommit = engine.execution_options(isolation_level="AUTOCOMMIT")
         self._listener = Listener(postgres_arguments(url))
         self._epoch = _EPOCH
+        self._remembered = Remembered()
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[PostgresTransaction]:
@@ -159,7 +142,10 @@ class PostgresStore(DatabaseStore):
             connection = await self._autocommit.connect()
         try:
             with translated():
-                transaction = PostgresTransaction(connection, *await self._begin(connection))
+                raw = await connection.get_raw_connection()
+                driver = cast("Driver", raw.driver_connection)
+                now, epoch = await self._begin(connection, driver)
+            transaction = PostgresTransaction(connection, driver, now, epoch, self._remembered)
             yield transaction
             await transaction.commit()
         finally:
@@ -182,33 +168,25 @@ class PostgresStore(DatabaseStore):
     async def wait_for_due(self, timeout: float) -> None:
         await self._listener.wait(timeout)
 
-    async def _begin(self, connection: AsyncConnection) -> tuple[datetime, str]:
+    async def _begin(self, connection: AsyncConnection, driver: Driver) -> tuple[datetime, str]:
         try:
-            return await _begin(connection, self._epoch)
+            return await _begin(connection, driver, self._epoch)
         except _UNTOLD:
             self._epoch = _ONLY_TABLE
             await connection.exec_driver_sql("ROLLBACK")
-            return await _begin(connection, self._epoch)
+            return await _begin(connection, driver, self._epoch)
 
     async def close(self) -> None:
         await self._listener.close()
         await super().close()
 
 
-async def _begin(connection: AsyncConnection, epoch: str) -> tuple[datetime, str]:
+async def _begin(connection: AsyncConnection, driver: Driver, epoch: str) -> tuple[datetime, str]:
     """Begin and read clock and epoch in one round trip, which the driver's BEGIN would double."""
-    raw = await connection.get_raw_connection()
-    driver = cast("psycopg.AsyncConnection[Any]", raw.driver_connection)
-    try:
-        async with driver.cursor() as cursor:
-            await cursor.execute(f"{_BEGIN}{epoch}".encode(), prepare=False)
-            cursor.nextset()
-            row = await cursor.fetchone()
-    except psycopg.Error:
-        if driver.closed:
-            # The pool has not seen it, and would try to roll back on a connection that is lost.
-            await connection.invalidate()
-        raise
+    async with _given_up_if_lost(connection, driver), driver.cursor() as cursor:
+        await cursor.execute(f"{_BEGIN}{epoch}".encode(), prepare=False)
+        cursor.nextset()
+        row = await cursor.fetchone()
     if row is None:
         raise Unavailable("the database did not tell the time")
     return cast("tuple[datetime, str]", row)
