@@ -13,6 +13,7 @@ from messaging.errors import ConfigurationError, Conflict, SagaError
 from orchestrator.saga.state import Decision, Saga, SagaState
 from orchestrator.store.errors import StatementRejected, translated
 from orchestrator.store.port import StuckSagas
+from orchestrator.store.revisions import is_behind, newest, revision_of
 from orchestrator.store.rows import SagaRow, saga_from
 from orchestrator.store.tables import JSON_COLUMNS, sagas
 
@@ -200,19 +201,17 @@ class DatabaseStore(ABC):
 
     async def check(self) -> None:
         """A schema that is newer than this release knows is accepted: migrations only add."""
-        from orchestrator.store import migrations  # noqa: PLC0415  # clients load no Alembic
-
         async with self.reading() as connection:
-            revision = await migrations.revision_of(connection)
-        if migrations.is_behind(revision):
+            revision = await revision_of(connection)
+        if is_behind(revision):
             raise ConfigurationError(
                 f"the database schema is at revision {revision or 'none'}, and this release "
-                f"needs {migrations.newest()}; run `saga db upgrade`"
+                f"needs {newest()}; run `saga db upgrade`"
             )
 
     async def upgrade(self) -> None:
         """Bring the schema to the newest revision; for a database in memory the only way."""
-        from orchestrator.store import migrations  # noqa: PLC0415  # clients load no Alembic
+        from orchestrator.store import migrations  # noqa: PLC0415  # who only works loads no Alembic
 
         with translated():
             await migrations.upgrade_engine(self._engine)
