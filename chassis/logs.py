@@ -45,6 +45,8 @@ def configure(
             renderer=renderer,
         )
     )
+    # No line of ours says who wrote it, and to find out costs as much as the line.
+    logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
     root = logging.getLogger()
     root.handlers = [handler]
     root.setLevel(log_level.upper())

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import lru_cache
 from typing import Any, ClassVar, Final, Literal
 
 from messaging.contract import DESTINATION, participant_of
@@ -83,15 +84,30 @@ def plan_for(definition: SagaOrchestrator, data: Mapping[str, Any]) -> tuple[Pla
         raise DefinitionError(
             f"{name}.define_steps raised {type(error).__name__}: {error}"
         ) from error
-    steps = _staged(name, stages)
+    steps = tuple(_staged(name, stages))
+    timeouts = tuple(definition.STEP_TIMEOUTS.items())
+    try:
+        return _known_plan(name, steps, timeouts)
+    except TypeError:  # a step has what cannot be looked up, such as a list of keys
+        return _plan(name, steps, timeouts)
+
+
+def _plan(
+    name: str,
+    steps: "tuple[tuple[int, SagaStep], ...]",
+    timeouts: tuple[tuple[str, timedelta], ...],
+) -> tuple[PlannedStep, ...]:
     pivot_stage = next((stage for stage, step in steps if step.pivot is True), None)
-    timeouts = definition.STEP_TIMEOUTS
     plan = tuple(
-        _planned(name, step, stage, timeouts, _goes_forward(step, stage, pivot_stage))
+        _planned(name, step, stage, dict(timeouts), _goes_forward(step, stage, pivot_stage))
         for stage, step in steps
     )
     check_order(name, plan)
     return plan
+
+
+_known_plan: Final = lru_cache(maxsize=512)(_plan)
+"""Sagas of one type have few plans among them."""
 
 
 def _copy(value: Any) -> Any:

@@ -60,8 +60,8 @@ class Draft:
         moved = changed(step, status=status, **changes)
         self._write(step.name, step.status, status, note, moved, error=changes.get("error"))
         self.change(
-            steps=tuple(moved if old.name == step.name else old for old in self.saga.steps),
-            outbound=tuple(owed for owed in self.saga.outbound if owed.step != step.name),
+            steps=self._steps_with(moved),
+            outbound=tuple([owed for owed in self.saga.outbound if owed.step != step.name]),
         )
         return moved
 
@@ -83,8 +83,11 @@ class Draft:
 
     def change_step(self, step: Step, **changes: Any) -> Step:
         fresh = changed(step, **changes)
-        self.change(steps=tuple(fresh if old.name == step.name else old for old in self.saga.steps))
+        self.change(steps=self._steps_with(fresh))
         return fresh
+
+    def _steps_with(self, fresh: Step) -> tuple[Step, ...]:
+        return tuple([fresh if old.name == fresh.name else old for old in self.saga.steps])
 
     def owe(self, outbound: Outbound) -> None:
         """Send this, and keep it in the row until it is known to have left."""

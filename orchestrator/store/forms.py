@@ -48,13 +48,12 @@ class Shape:
         self._omit_zero = omit_zero
 
     def write(self, value: object) -> dict[str, Any]:
-        omit_zero = self._omit_zero
-        written: dict[str, Any] = {}
-        for (name, write), field in zip(self._writers, self._values_of(value), strict=True):
-            if field is None or (omit_zero and (field is False or field == 0)):
-                continue
-            written[name] = write(field) if write else field
-        return written
+        omitted = int if self._omit_zero else ()
+        return {
+            name: write(field) if write else field
+            for (name, write), field in zip(self._writers, self._values_of(value), strict=True)
+            if field or (field is not None and not isinstance(field, omitted))
+        }
 
     def read(self, values: Mapping[str, Any]) -> dict[str, Any]:
         """The fields that this release knows."""

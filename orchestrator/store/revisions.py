@@ -12,7 +12,9 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 VERSION_TABLE: Final = "saga_schema_version"
 VERSIONS: Final = Path(__file__).with_name("migrations") / "versions"
 
-_REVISION: Final[sa.Select[str]] = sa.select(sa.column("version_num")).select_from(sa.table(VERSION_TABLE))
+_REVISION: Final[sa.Select[str]] = sa.select(sa.column("version_num")).select_from(
+    sa.table(VERSION_TABLE)
+)
 
 
 async def revision_of(connection: AsyncConnection) -> str | None:

@@ -180,7 +180,13 @@ def in_epoch(saga: Saga, epoch: str | None) -> Saga:
 
 
 def _plan_text(steps: tuple[Step, ...]) -> str | None:
-    return to_text([PLANNED.write(step.plan) for step in steps]) if steps else None
+    return _text_of(tuple(step.plan for step in steps)) if steps else None
+
+
+@lru_cache(maxsize=512)
+def _text_of(plan: tuple[PlannedStep, ...]) -> str:
+    """Cached: sagas of one type have few plans among them."""
+    return to_text([PLANNED.write(planned) for planned in plan])
 
 
 @lru_cache(maxsize=512)
