@@ -1,7 +1,6 @@
 """The store on Postgres: set-based statements, and four round trips for a whole batch.
 
-BEGIN with the clock; the lock; one statement for rows and history; COMMIT. The pool's ping
-is one more. Every statement has a fixed text, so the driver prepares it once a connection.
+BEGIN with the clock; the lock; one statement for rows and history; COMMIT.
 """
 
 from collections.abc import AsyncIterator, Collection, Mapping, Sequence
@@ -128,10 +127,9 @@ class PostgresStore(DatabaseStore):
 
     def __init__(self, database_url: str, *, stuck_after: timedelta = STUCK_AFTER) -> None:
         url = database_url_of(database_url)
-        engine = postgres_engine(url)
+        # Without the driver's own BEGIN: ours also reads the clock.
+        engine = postgres_engine(url, isolation_level="AUTOCOMMIT")
         super().__init__(engine, stuck_after=stuck_after)
-        # The same pool, without the driver's own BEGIN: ours also reads the clock.
-        self._autocommit = engine.execution_options(isolation_level="AUTOCOMMIT")
         self._listener = Listener(postgres_arguments(url))
         self._epoch = _EPOCH
         self._remembered = Remembered()
@@ -139,7 +137,7 @@ class PostgresStore(DatabaseStore):
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[PostgresTransaction]:
         with translated():
-            connection = await self._autocommit.connect()
+            connection = await self._engine.connect()
         try:
             with translated():
                 raw = await connection.get_raw_connection()
@@ -155,7 +153,7 @@ class PostgresStore(DatabaseStore):
     @asynccontextmanager
     async def reading(self) -> AsyncIterator[AsyncConnection]:
         with translated():
-            async with self._autocommit.connect() as connection:
+            async with self._engine.connect() as connection:
                 yield connection
 
     async def now(self, connection: AsyncConnection) -> datetime:

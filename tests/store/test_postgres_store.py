@@ -152,6 +152,19 @@ async def test_a_killed_session_is_unavailable_and_the_next_transaction_works(
     assert saga.version == 1
 
 
+async def test_connections_that_the_server_has_closed_meanwhile_are_not_used(
+    store: PostgresStore, empty_database_url: str
+) -> None:
+    async with store.transaction(), store.transaction():
+        pass
+    await _kill_sessions(empty_database_url)
+    others = "SELECT 1 FROM pg_stat_activity WHERE datname = current_database()"
+    async with asyncio.timeout(10):
+        while await _rows(empty_database_url, f"{others} AND pid <> pg_backend_pid()"):
+            await asyncio.sleep(0)
+    assert await load(store, "nobody") is None
+
+
 async def test_a_waiter_survives_the_loss_of_its_connection(
     store: PostgresStore, empty_database_url: str
 ) -> None:

@@ -45,12 +45,15 @@ async def upgrade_engine(engine: AsyncEngine) -> None:
 
     A database that is at a later revision than we know is left as it is.
     """
+    is_postgres = engine.dialect.name == "postgresql"
+    if is_postgres:
+        engine = engine.execution_options(isolation_level="READ COMMITTED")
     async with engine.begin() as connection:
-        if connection.dialect.name == "postgresql":
+        if is_postgres:
             await _lock(connection)
         if is_behind(await revision_of(connection)):
             await connection.run_sync(_upgrade)
-    if engine.dialect.name == "postgresql":
+    if is_postgres:
         await engine.dispose()  # of the connection that has been told to wait for ever
 
 
