@@ -2,11 +2,14 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from datetime import UTC, datetime
+from uuid import uuid4
 
 import psycopg
 import pytest
-from store.sagas import advanced, insert, load, now, running
+from hypothesis import HealthCheck, given, settings
+from store.sagas import advanced, any_saga, decided, insert, load, now, running
 
 from orchestrator.saga.state import Saga, SagaState
 from orchestrator.saga.written import Written
@@ -68,6 +71,24 @@ async def stores(empty_database_url: str) -> AsyncIterator[tuple[PostgresStore, 
     yield both
     for store in both:
         await store.close()
+
+
+@pytest.mark.postgres
+@settings(
+    max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(saga=any_saga)
+async def test_what_is_remembered_is_what_others_read(
+    stores: tuple[PostgresStore, PostgresStore], saga: Saga
+) -> None:
+    first, second = stores
+    async with first.transaction() as transaction:
+        epoch = transaction.epoch
+        mine = replace(saga, saga_id=str(uuid4()), epochs=(epoch,), state=SagaState.PENDING)
+        await transaction.insert([decided(mine)])
+    remembered, read = [await look(store, mine.saga_id) for store in (first, second)]
+    assert remembered is mine
+    assert remembered == read
 
 
 @pytest.mark.postgres
@@ -133,6 +154,11 @@ async def test_what_was_not_committed_is_not_remembered(
     found = await load(store, "one")
     assert found is not None
     assert found.cancel_reason is None
+
+
+async def look(store: PostgresStore, saga_id: str) -> Saga:
+    async with store.transaction() as transaction:
+        return (await transaction.lock([saga_id]))[saga_id]
 
 
 async def _until_it_waits(store: PostgresStore) -> None:
