@@ -3,7 +3,7 @@
 The driver's own dumper asks every element for its type; a column's is known beforehand.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from struct import Struct
 from typing import Any, Final
@@ -43,14 +43,14 @@ class MomentArray(Array):
     """`timestamptz[]`."""
 
 
-def array_of(kind: type[Array], values: Iterable[Any]) -> Array:
+def array_of(kind: type[Array], values: Sequence[Any]) -> Array:
     """One column. UnicodeEncodeError, OverflowError or TypeError for what it cannot hold."""
     write, (_, element) = _WRITERS[kind], _OIDS[kind]
-    written = [None if value is None else write(value) for value in values]
-    parts = [_HEAD(1, 1, element, len(written), 1)]
-    for each in written:
-        parts += (_NULL,) if each is None else (_LENGTH(len(each)), each)
-    return kind(b"".join(parts))
+    head = _HEAD(1, 1, element, len(values), 1)
+    if values.count(None) == len(values):
+        return kind(head + _NULL * len(values))
+    elements = [_NULL if value is None else write(value) for value in values]
+    return kind(b"".join([head, *elements]))
 
 
 def register(context: AdaptContext) -> None:
@@ -59,12 +59,17 @@ def register(context: AdaptContext) -> None:
         context.adapters.register_dumper(kind, dumper)
 
 
+def _text(value: str) -> bytes:
+    written = value.encode()
+    return _LENGTH(len(written)) + written
+
+
 def _integer(value: int) -> bytes:
-    return value.to_bytes(4, "big", signed=True)
+    return _LENGTH(4) + value.to_bytes(4, "big", signed=True)
 
 
 def _bigint(value: int) -> bytes:
-    return value.to_bytes(8, "big", signed=True)
+    return _LENGTH(8) + value.to_bytes(8, "big", signed=True)
 
 
 def _moment(value: datetime) -> bytes:
@@ -79,8 +84,8 @@ class _AsItIs(Dumper):
 
 
 _WRITERS: Final[Mapping[type[Array], Any]] = {
-    TextArray: str.encode,
-    JsonArray: str.encode,
+    TextArray: _text,
+    JsonArray: _text,
     IntegerArray: _integer,
     BigintArray: _bigint,
     MomentArray: _moment,

@@ -3,7 +3,7 @@
 Every statement has a fixed text, so the driver prepares it once a connection.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any, Final, NamedTuple
 
 import psycopg
@@ -111,7 +111,7 @@ async def fetch(driver: Driver, statement: bytes, values: Sequence[Array]) -> li
         return await cursor.fetchall()
 
 
-def texts(values: Iterable[str]) -> list[Array]:
+def texts(values: Sequence[str]) -> list[Array]:
     """The parameters of a statement that takes one list of texts."""
     return [array_of(TextArray, values)]
 
