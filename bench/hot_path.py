@@ -91,7 +91,7 @@ class Watch:
 
 
 class TimedTransaction:
-    """A transaction whose calls are timed."""
+    """A transaction, timed."""
 
     def __init__(self, transaction: Any, watch: Watch) -> None:
         self.now: datetime = transaction.now
@@ -277,11 +277,6 @@ def compared(options: argparse.Namespace) -> str:
     return "\n".join(lines)
 
 
-def told(figures: Mapping[str, float]) -> str:
-    lines = [f"{name:<22}{figures[name]:>8.0f}" for name in PHASES]
-    return "\n".join([*lines, f"{'all':<22}{sum(figures.values()):>8.0f}  µs of CPU for one saga"])
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--sagas", type=int, default=1000)
@@ -295,7 +290,9 @@ def main() -> None:
         said = compared(options)
     else:
         figures = once(options)
-        said = json.dumps(figures) if options.json else told(figures)
+        total = f"{'all':<22}{sum(figures.values()):>8.0f}  µs of CPU for one saga"
+        lines = [*(f"{name:<22}{figures[name]:>8.0f}" for name in PHASES), total]
+        said = json.dumps(figures) if options.json else "\n".join(lines)
     sys.stdout.write(f"{said}\n")
 
 

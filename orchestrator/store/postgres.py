@@ -1,6 +1,7 @@
-"""The store on Postgres: set-based statements, and four round trips for a whole batch.
+"""The store on Postgres: four round trips for a whole batch.
 
-BEGIN with the clock; the lock; one statement for rows and history; COMMIT.
+BEGIN with the clock; the lock; one statement for rows and history; COMMIT. Rows that another
+process has written since we did are read in one more.
 """
 
 from collections.abc import AsyncIterator, Collection, Mapping, Sequence
@@ -17,11 +18,7 @@ from messaging.errors import Unavailable
 from orchestrator.saga.state import Decision, Saga
 from orchestrator.store import statements
 from orchestrator.store.arrays import Array
-from orchestrator.store.database import (
-    STUCK_AFTER,
-    DatabaseStore,
-    DatabaseTransaction,
-)
+from orchestrator.store.database import STUCK_AFTER, DatabaseStore, DatabaseTransaction
 from orchestrator.store.engines import database_url_of, postgres_arguments, postgres_engine
 from orchestrator.store.errors import translated
 from orchestrator.store.listener import CHANNEL, Listener
@@ -53,6 +50,8 @@ _NOTIFY: Final = sa.select(sa.func.pg_notify(CHANNEL, ""))
 
 
 class PostgresTransaction(DatabaseTransaction):
+    """What every batch asks goes to the driver itself; see `statements`."""
+
     def __init__(
         self,
         connection: AsyncConnection,
@@ -67,6 +66,7 @@ class PostgresTransaction(DatabaseTransaction):
         self._written: list[tuple[int, Saga]] = []  # with the xmin of their rows
 
     async def _lock(self, saga_ids: Sequence[str]) -> Mapping[str, Saga]:
+        """Only marks are fetched of what may be in memory, and the rows of what is not."""
         if not self._remembered.knows_any(saga_ids):
             return await self._read(statements.LOCK, saga_ids)
         marks = await self._fetch(statements.LOCK_MARKS, statements.texts(saga_ids))

@@ -1,4 +1,5 @@
-"""What the store asks of Postgres for every batch, past SQLAlchemy, which only costs there.
+"""What the store asks of Postgres for every batch: set-based, and past SQLAlchemy, whose part
+would be to bind thirty arrays and to wrap rows.
 
 Every statement has a fixed text, so the driver prepares it once a connection.
 """
@@ -33,8 +34,6 @@ _KINDS: Final[dict[str, type[Array]]] = {
     "TIMESTAMP WITH TIME ZONE": MomentArray,
 }
 _DIALECT: Final = postgresql.dialect()  # type: ignore[no-untyped-call]  # not annotated upstream
-
-
 _KINDS_OF: Final = {
     table.name: tuple(_KINDS[column.type.compile(dialect=_DIALECT)] for column in table.columns)
     for table in (sagas, saga_history)
