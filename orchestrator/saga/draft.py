@@ -61,7 +61,7 @@ class Draft:
         self._write(step.name, step.status, status, note, moved, error=changes.get("error"))
         self.change(
             steps=self._steps_with(moved),
-            outbound=tuple([owed for owed in self.saga.outbound if owed.step != step.name]),
+            outbound=tuple(owed for owed in self.saga.outbound if owed.step != step.name),
         )
         return moved
 
