@@ -1,10 +1,12 @@
 """Sagas as this process has saved them, so that the next reply need not read their rows.
 
 Whether a row is still the one that we wrote, its `xmin` tells: the transaction that wrote it.
+Numbers that a crash has lost are given again; not with the same moment.
 See docs/adr/0019-the-worker-remembers-what-it-saved.md.
 """
 
 from collections.abc import Iterable
+from datetime import datetime
 from typing import Final, NamedTuple
 
 from orchestrator.saga.state import Saga
@@ -19,6 +21,7 @@ class Mark(NamedTuple):
 
     xmin: int
     version: int
+    updated_at: datetime
     epoch: str
 
 
@@ -42,7 +45,7 @@ class Remembered:
         for xmin, saga in written:
             self._known.pop(saga.saga_id, None)
             if _is_worth_keeping(saga, epoch):
-                self._known[saga.saga_id] = Mark(xmin, saga.version, epoch), saga
+                self._known[saga.saga_id] = Mark(xmin, saga.version, saga.updated_at, epoch), saga
         for saga_id in list(self._known)[: max(0, len(self._known) - self._limit)]:
             del self._known[saga_id]
 

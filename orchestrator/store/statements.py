@@ -73,7 +73,7 @@ READ: Final = f"""
 """.encode()  # noqa: S608 - made of our own column names
 LOCK: Final = READ + b" FOR UPDATE"
 LOCK_MARKS: Final = f"""
-    SELECT saga_id, {_XMIN}, version FROM sagas
+    SELECT saga_id, {_XMIN}, version, updated_at FROM sagas
     WHERE saga_id = ANY(%s) ORDER BY saga_id FOR UPDATE
 """.encode()  # noqa: S608 - made of our own column names
 INSERT: Final = f"""

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from uuid import uuid4
 
 import psycopg
@@ -17,7 +17,7 @@ from orchestrator.store.postgres import PostgresStore
 from orchestrator.store.remembered import Mark, Remembered
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
-MARK = Mark(7, 1, "e")
+MARK = Mark(7, 1, NOON, "e")
 
 
 def kept(*sagas: Saga, limit: int = 10) -> Remembered:
@@ -36,7 +36,15 @@ def test_a_saga_is_remembered_as_it_was_saved() -> None:
     assert kept(saga).get("one", MARK) is saga
 
 
-@pytest.mark.parametrize("other", [Mark(8, 1, "e"), Mark(7, 2, "e"), Mark(7, 1, "f")])
+@pytest.mark.parametrize(
+    "other",
+    [
+        MARK._replace(xmin=8),
+        MARK._replace(version=2),
+        MARK._replace(updated_at=NOON + timedelta(microseconds=1)),
+        MARK._replace(epoch="f"),
+    ],
+)
 def test_a_row_that_somebody_else_has_written_is_not_believed(other: Mark) -> None:
     assert kept(in_flight()).get("one", other) is None
 
