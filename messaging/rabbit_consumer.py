@@ -15,11 +15,18 @@ from messaging.port import Delivery
 from messaging.rabbit_delivery import delivery_of
 from messaging.rabbit_session import CLOSE_SECONDS, RPC_SECONDS, Backoff, Session, within
 
+RENEWAL_SECONDS: Final = 15.0
+
 _sessions: Final = itertools.count(1)
 
 
 class RabbitConsumer:
-    """Deliveries of one queue, over one channel at a time."""
+    """Deliveries of one queue, over one channel at a time.
+
+    A consumer that has heard nothing for a while consumes anew. A quorum queue that is deleted
+    and at once declared again cancels none of its consumers: RabbitMQ attaches them to the new
+    queue, takes its first messages for ones that it has sent already, and sends nothing.
+    """
 
     def __init__(self, queue: str, *, prefetch: int, report: Callable[[bool, str], None]) -> None:
         self.queue = queue
@@ -34,6 +41,7 @@ class RabbitConsumer:
         self._session: Session | None = None
         self._channel: Channel | None = None
         self._is_started = False  # its first deliveries may arrive before the broker says so
+        self._has_heard = False  # anything since the last look
         self._attaching: asyncio.Task[None] | None = None
 
     @property
@@ -87,19 +95,31 @@ class RabbitConsumer:
     async def _try(self, session: Session, backoff: Backoff) -> None:
         try:
             await self._begin(session)
+            self.problem = None
+            self._report(True, f"queue {self.queue!r} is being consumed")
+            while not await session.ended(RENEWAL_SECONDS):
+                if not self._has_heard and not self._unsettled:
+                    await self._renew(session)
+                self._has_heard = False
         except (SagaError, *CONNECTION_EXCEPTIONS) as error:
             self.problem = f"queue {self.queue!r} cannot be consumed: {error}"
             self._report(False, self.problem)
             await session.ended(backoff.next_pause())
-        else:
-            self.problem = None
-            self._report(True, f"queue {self.queue!r} is being consumed")
-            await session.ended()
+
+    async def _renew(self, session: Session) -> None:
+        """What an idle channel that has gone deaf was to bring goes back, and comes again."""
+        idle = self._channel
+        try:
+            await self._begin(session)
+        finally:
+            if idle:
+                await session.close_channel(idle)
 
     async def _begin(self, session: Session) -> None:
         number = next(_sessions)
         channel = await session.channel()
         self._session, self._number = session, number
+        self._forget_arrivals()
         channel.on_consumer_cancel_callbacks.add(
             lambda _: session.end(f"the broker cancelled the consumer of {self.queue!r}")
         )
@@ -107,6 +127,7 @@ class RabbitConsumer:
         async def on_message(message: DeliveredMessage) -> None:
             if number == self._number:
                 delivery = delivery_of(message, queue=self.queue, session=number)
+                self._has_heard = True
                 self._unsettled[delivery.tag] = None
                 self._arrivals.put(delivery)
 
@@ -116,13 +137,17 @@ class RabbitConsumer:
             await within(RPC_SECONDS, channel.basic_consume(self.queue, on_message))
         except BaseException:
             session.spawn(session.close_channel(channel))
-            self._channel = None
+            self._channel, self._is_started = None, False
             raise
         self._is_started = True
         session.watch(channel)
 
     def _detach(self) -> None:
         self._number, self._session, self._channel, self._is_started = 0, None, None, False
+        self._forget_arrivals()
+
+    def _forget_arrivals(self) -> None:
+        """What came over the last channel comes again over the next."""
         self._unsettled.clear()
         self._arrivals.drop()
 

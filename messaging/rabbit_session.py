@@ -51,12 +51,12 @@ async def within(seconds: float, awaitable: Awaitable[_T]) -> _T:
     work is a task of its own, and whoever waits for it goes on whatever it does.
     """
     work = asyncio.ensure_future(awaitable)
+    work.add_done_callback(_forget)  # it may fail in the moment in which we are asked to stop
     try:
         await asyncio.wait([work], timeout=seconds)
     finally:
         if not work.done():
             work.cancel()
-            work.add_done_callback(_forget)
     if not work.done():
         raise Unavailable(f"the broker gave no answer within {seconds:g} s")
     if work.cancelled():
@@ -65,7 +65,7 @@ async def within(seconds: float, awaitable: Awaitable[_T]) -> _T:
 
 
 def _forget(work: "asyncio.Future[Any]") -> None:
-    """What came too late is of no interest, not even if it failed."""
+    """What nobody waits for any more is of no interest, not even if it failed."""
     if not work.cancelled():
         work.exception()
 
