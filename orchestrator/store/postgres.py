@@ -71,8 +71,8 @@ class PostgresTransaction(DatabaseTransaction):
             return await self._read(statements.LOCK, saga_ids)
         marks = await self._fetch(statements.LOCK_MARKS, statements.texts(saga_ids))
         found = {
-            saga_id: self._remembered.get(saga_id, Mark(*mark, self.epoch))
-            for saga_id, *mark in marks
+            saga_id: self._remembered.get(saga_id, Mark(xmin, version, updated_at, self.epoch))
+            for saga_id, xmin, version, updated_at in marks
         }
         unknown = [saga_id for saga_id, saga in found.items() if saga is None]
         read = await self._read(statements.READ, unknown) if unknown else {}
