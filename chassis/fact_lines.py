@@ -5,8 +5,6 @@ import time
 from collections.abc import Callable
 from typing import Any, Final, assert_never
 
-import structlog
-
 from chassis.facts import (
     BatchCommitted,
     BatchPublished,
@@ -24,6 +22,7 @@ from chassis.facts import (
 )
 from chassis.rates import Passage, RateLimit
 
+FIELDS: Final = "fields"  # of a log record: what it says beside its event
 _NAME: Final = "saga"
 _PER_SECOND: Final = 10
 _MAX_TEXT: Final = 500
@@ -43,8 +42,8 @@ class FactLog:
     """A listener of facts that writes them to the log, floods of bad input in moderation."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
-        self._log = structlog.stdlib.get_logger(_NAME)
-        self._is_enabled_for = logging.getLogger(_NAME).isEnabledFor  # cheap where it is silent
+        self._log = logging.getLogger(_NAME)
+        self._is_enabled_for = self._log.isEnabledFor  # cheap where it is silent
         self._limit = RateLimit(_PER_SECOND, clock)
 
     def __call__(self, fact: Fact) -> None:  # noqa: C901  # one case for each kind
@@ -187,7 +186,9 @@ class FactLog:
     def _write(self, level: int, event: str, **fields: Any) -> None:
         if self._is_enabled_for(level):
             said = {key: _short(v) for key, v in fields.items() if v not in _NOTHING}
-            self._log.log(level, event, **said)
+            record = logging.LogRecord(_NAME, level, "", 0, event, None, None)
+            record.__dict__[FIELDS] = said
+            self._log.handle(record)
 
 
 def _move(move: StepMoved) -> str:

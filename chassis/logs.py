@@ -1,15 +1,17 @@
 """One pipeline for all log records, our own and those of libraries; facts as log lines."""
 
+import json
 import logging
 import os
 import sys
-from typing import Final, TextIO
+from datetime import UTC, datetime
+from typing import Any, Final, TextIO
 
 import structlog
 from structlog.stdlib import ProcessorFormatter
 from structlog.typing import EventDict, Processor, WrappedLogger
 
-from chassis.fact_lines import FactLog
+from chassis.fact_lines import FIELDS, FactLog
 from chassis.tracing import current_trace_id
 
 # At their lower levels these write messages and SQL parameters, which may be personal data.
@@ -35,14 +37,16 @@ def configure(
     renderer = _json() if (log_format or _likely_format(output)) == "json" else _console(output)
     handler = logging.StreamHandler(output)
     handler.setFormatter(
-        ProcessorFormatter(
+        _Formatter(
             foreign_pre_chain=[
                 structlog.stdlib.ExtraAdder(allow={"stack"}),
                 *_shared(),
             ],
-            processors=[ProcessorFormatter.remove_processors_meta, *renderer],
+            renderer=renderer,
         )
     )
+    # No line of ours says who wrote it, and to find out costs as much as the line.
+    logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
     root = logging.getLogger()
     root.handlers = [handler]
     root.setLevel(log_level.upper())
@@ -60,6 +64,31 @@ def configure(
         wrapper_class=structlog.stdlib.BoundLogger,
         cache_logger_on_first_use=True,  # all that can change hangs on the handler
     )
+
+
+class _Formatter(ProcessorFormatter):
+    """Lines about facts are many and made by us: they need no more than the renderer."""
+
+    def __init__(self, *, renderer: list[Processor], foreign_pre_chain: list[Processor]) -> None:
+        processors = [ProcessorFormatter.remove_processors_meta, *renderer]
+        super().__init__(processors=processors, foreign_pre_chain=foreign_pre_chain)
+        self._renderer = renderer
+
+    def format(self, record: logging.LogRecord) -> str:
+        fields = record.__dict__.get(FIELDS)
+        if fields is None:
+            return super().format(record)
+        moment = datetime.fromtimestamp(record.created, UTC).isoformat()
+        line: Any = {
+            **fields,
+            "event": record.msg,
+            "logger": record.name,
+            "level": record.levelname.lower(),
+            "timestamp": f"{moment.removesuffix('+00:00')}Z",
+        }
+        for process in (_add_trace_id, *self._renderer):
+            line = process(None, "", line)
+        return str(line)
 
 
 def _likely_format(output: TextIO) -> str:
@@ -81,7 +110,14 @@ def _shared() -> list[Processor]:
 
 
 def _json() -> list[Processor]:
-    return [structlog.processors.JSONRenderer()]
+    return [structlog.processors.JSONRenderer(serializer=_as_json)]
+
+
+_ENCODE: Final = json.JSONEncoder(default=repr).encode
+
+
+def _as_json(event: EventDict, **_: Any) -> str:
+    return _ENCODE(event)
 
 
 def _console(output: TextIO) -> list[Processor]:

@@ -3,7 +3,7 @@
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
 from datetime import timedelta
-from typing import Final, assert_never
+from typing import Final, TypeVar, assert_never, cast
 
 from prometheus_client import (
     CollectorRegistry,
@@ -44,6 +44,9 @@ _BY_SAGA_STATE: Final = {
 _BY_PEER: Final = {"broker": "saga_consumer_up", "database": "saga_database_up"}
 
 
+M = TypeVar("M", Counter, Histogram)
+
+
 class Metrics:
     """All metrics of one program. `observe` is a listener of facts; any thread may scrape.
 
@@ -69,6 +72,7 @@ class Metrics:
         self._gauges: dict[str, Gauge] = {}
         self._measured: dict[str, set[tuple[str, ...]]] = defaultdict(set)
         self._label_values: dict[str, set[str]] = defaultdict(set)
+        self._children: dict[tuple[str, tuple[str, ...]], Counter | Histogram] = {}
         for name, spec in self._gauge_specs.items():
             if spec.labels:
                 self._gauge(name)
@@ -154,11 +158,21 @@ class Metrics:
             self._counters["saga_purged_total"].labels(kind).inc(count)
 
     def _count(self, name: str, *labels: str) -> None:
-        self._counters[name].labels(*self._bounded(name, labels)).inc()
+        self._child(self._counters[name], name, labels).inc()
 
     def _time(self, name: str, duration: timedelta, *labels: str) -> None:
-        histogram = self._histograms[name].labels(*self._bounded(name, labels))
+        histogram = self._child(self._histograms[name], name, labels)
         histogram.observe(duration.total_seconds())
+
+    def _child(self, metric: M, name: str, labels: tuple[str, ...]) -> M:
+        """The series with these labels, found once."""
+        child = self._children.get((name, labels))
+        if child is None:
+            bounded = self._bounded(name, labels)
+            child = metric.labels(*bounded)
+            if bounded == labels:
+                self._children[name, labels] = child
+        return cast("M", child)
 
     def _replace(self, name: str, values: Mapping[tuple[str, ...], float]) -> None:
         """New values first, then the removals: a scrape in between sees no gap."""

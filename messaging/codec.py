@@ -133,7 +133,7 @@ def command_message(  # noqa: PLR0913  # one for each field of CONTRACT §2, all
     """A command around a body that is there already, exactly as it was stored."""
     headers: dict[str, str | int | None] = {
         "saga-type": saga_type,
-        "saga-direction": str(direction),
+        "saga-direction": direction.value,
         "saga-command-id": command_id or command_id_for(saga_id, step_name, direction),
         "saga-attempt": attempt,
         "saga-deadline": deadline.astimezone(UTC).isoformat() if deadline else None,

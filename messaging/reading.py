@@ -31,7 +31,7 @@ Value = TypeVar("Value")
 def content_of(delivery: Delivery, *, limit: int = MAX_BODY_BYTES) -> dict[str, Any]:
     """The body's object, if the properties say that it is plain UTF-8 JSON and it is."""
     kind, encoding = delivery.content_type, delivery.content_encoding
-    if kind and not _CONTENT_TYPE.fullmatch(kind):
+    if kind and kind != "application/json" and not _CONTENT_TYPE.fullmatch(kind):
         raise ProtocolError("bad_content_type", f"{_shown(kind)} is not application/json")
     if encoding and encoding.strip().lower() != "identity":
         detail = f"content_encoding is {_shown(encoding)}; send the body as it is"

@@ -5,6 +5,7 @@ from messaging.errors import ConfigurationError
 from orchestrator.cli.output import Output, print_json, print_line
 from orchestrator.cli.session import database_url
 from orchestrator.store import migrations
+from orchestrator.store.revisions import is_behind
 
 
 async def perform_upgrade(output: Output) -> int:
@@ -23,12 +24,12 @@ async def perform_upgrade(output: Output) -> int:
 
 async def perform_current(output: Output) -> int:
     revision, newest = await migrations.current(database_url())
-    is_behind = migrations.is_behind(revision)
+    has_to_upgrade = is_behind(revision)
     if output is Output.JSON:
-        print_json({"revision": revision, "needed": newest, "is_behind": is_behind})
+        print_json({"revision": revision, "needed": newest, "is_behind": has_to_upgrade})
     else:
         print_line(revision or "none")
-    if is_behind:
+    if has_to_upgrade:
         raise ConfigurationError(
             f"this release needs revision {newest}, and the database is at {revision or 'none'}; "
             "run `saga db upgrade`"

@@ -6,10 +6,10 @@ nothing, and nothing here raises.
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from datetime import datetime
 from typing import Any, Final, assert_never
 
+from orchestrator.saga.changed import changed
 from orchestrator.saga.doubt import doubt, is_of_lost_past, judge, stale
 from orchestrator.saga.draft import SEND_GUARD, Delay, Draft
 from orchestrator.saga.flow import is_turning_back, proceed
@@ -89,7 +89,7 @@ def decide(saga: Saga, event: Event, *, now: datetime, delay: Delay) -> Decision
     doubted = draft.decision()  # what it owes, the clock sends
     then = _decide(doubted.saga, event, now=now, delay=delay)
     transitions = (*doubted.transitions, *then.transitions)
-    return replace(then, transitions=transitions, must_save=True)
+    return changed(then, transitions=transitions, must_save=True)
 
 
 def _decide(saga: Saga, event: Event, *, now: datetime, delay: Delay) -> Decision:

@@ -1,10 +1,10 @@
 """The pen that `decide` writes with: no change to a saga without its line in the history."""
 
 from collections.abc import Callable
-from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any, Final
 
+from orchestrator.saga.changed import changed
 from orchestrator.saga.plan import RetryPolicy
 from orchestrator.saga.state import (
     Decision,
@@ -26,7 +26,10 @@ SEND_GUARD: Final = timedelta(seconds=5)
 
 
 class Draft:
-    """A saga being decided. Holds no rule of its own."""
+    """A saga being decided. Holds no rule of its own.
+
+    It writes on a copy, which nobody else sees before `decision` hands it out.
+    """
 
     def __init__(
         self,
@@ -38,7 +41,7 @@ class Draft:
         message: str | None = None,
         actor: str | None = None,
     ) -> None:
-        self.saga = saga
+        self.saga = changed(saga)
         self.now = now
         self.message = message  # whose redelivery guards what is owed; None: the clock does
         self.actor = actor
@@ -54,10 +57,10 @@ class Draft:
 
     def move(self, step: Step, status: StepStatus, note: str | None = None, **changes: Any) -> Step:
         """Give the step its new status. What it owed is settled by that."""
-        moved = replace(step, status=status, **changes)
+        moved = changed(step, status=status, **changes)
         self._write(step.name, step.status, status, note, moved, error=changes.get("error"))
         self.change(
-            steps=tuple(moved if old.name == step.name else old for old in self.saga.steps),
+            steps=self._steps_with(moved),
             outbound=tuple(owed for owed in self.saga.outbound if owed.step != step.name),
         )
         return moved
@@ -75,14 +78,16 @@ class Draft:
 
     def change(self, **changes: Any) -> None:
         """Change fields of the saga that have no line in the history of their own."""
-        self.saga = replace(self.saga, **changes)
+        for name, value in changes.items():
+            object.__setattr__(self.saga, name, value)  # frozen for all others
 
     def change_step(self, step: Step, **changes: Any) -> Step:
-        changed = replace(step, **changes)
-        self.change(
-            steps=tuple(changed if old.name == step.name else old for old in self.saga.steps)
-        )
-        return changed
+        fresh = changed(step, **changes)
+        self.change(steps=self._steps_with(fresh))
+        return fresh
+
+    def _steps_with(self, fresh: Step) -> tuple[Step, ...]:
+        return tuple([fresh if old.name == fresh.name else old for old in self.saga.steps])
 
     def owe(self, outbound: Outbound) -> None:
         """Send this, and keep it in the row until it is known to have left."""
@@ -103,7 +108,7 @@ class Draft:
         """What came of it. Saves nothing if nothing changed."""
         if self.saga.steps and not self._is_unguarded():
             self.change(resend_at=None)
-        must_save = self.saga != self._original
+        must_save = bool(self._transitions) or self.saga != self._original
         if must_save:
             self.change(updated_at=self.now)
         elif verdict is Verdict.ADVANCED and not self._owed:

@@ -1,12 +1,13 @@
 """The moves a step can make: each writes its history and the messages that go with it."""
 
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any, Final
 
+from orchestrator.saga.changed import changed
 from orchestrator.saga.draft import Draft
-from orchestrator.saga.outbound import command_of, dead_letter_of, encode, event_of
+from orchestrator.saga.outbound import command_of, dead_letter_of, event_of
 from orchestrator.saga.state import Direction, Outbound, OutboundKind, Step, StepStatus
+from orchestrator.saga.written import Written, json_of
 
 # The same as in the contract, which the core does not import.
 RESERVED_KEYS: Final = frozenset({"saga_id", "step_name", "original_result"})
@@ -63,8 +64,8 @@ def complete(
 ) -> str | None:
     """The action is done: merge its result into the data. Returns why it cannot, if so."""
     kept = own_result(draft, result)
-    data = {**draft.saga.data, **kept} if kept else draft.saga.data
-    size = len(encode(data).encode()) if kept else 0
+    data = Written({**draft.saga.data, **kept}) if kept else draft.saga.data
+    size = len(json_of(data).encode()) if kept else 0
     if size > MAX_DATA_BYTES:
         return f"with its result the saga's data would be {size} bytes, more than {MAX_DATA_BYTES}"
     draft.move(
@@ -170,7 +171,7 @@ def mark_unroutable(draft: Draft, names: frozenset[str]) -> None:
             draft.change_step(step, unroutable=True)
     draft.change(
         outbound=tuple(
-            replace(owed, cause=None) if _is_command_of(owed, names) else owed
+            changed(owed, cause=None) if _is_command_of(owed, names) else owed
             for owed in draft.saga.outbound
         )
     )

@@ -1,11 +1,11 @@
 """The messages a saga sends, as values with their exact bodies."""
 
-import json
 from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
 from orchestrator.saga.state import Direction, Outbound, OutboundKind, Saga, Step
+from orchestrator.saga.written import encode, json_of, together
 
 
 def command_of(
@@ -84,7 +84,8 @@ def event_of(
 
 def completed_event(saga: Saga, cause: str | None) -> Outbound:
     name = f"{saga.saga_type}Completed"
-    return event_of(name, {**saga.data, "saga_id": saga.saga_id}, step=None, cause=cause)
+    body = together(encode({"saga_id": saga.saga_id}), json_of(saga.data))
+    return Outbound(kind=OutboundKind.EVENT, destination=name, body=body, cause=cause)
 
 
 def failed_event(saga: Saga, cause: str | None) -> Outbound:
@@ -98,10 +99,6 @@ def failed_event(saga: Saga, cause: str | None) -> Outbound:
     return event_of(f"{saga.saga_type}Failed", body, step=None, cause=cause)
 
 
-def encode(body: Mapping[str, Any]) -> str:
-    return json.dumps(body, ensure_ascii=False, separators=(",", ":"))
-
-
 def _destination(step: Step, direction: Direction) -> str:
     if direction is Direction.ACTION:
         return step.plan.action
@@ -113,10 +110,13 @@ def _attempt(step: Step, direction: Direction) -> int:
 
 
 def _command_body(saga: Saga, step: Step, direction: Direction) -> str:
-    data = saga.data
-    if step.plan.payload is not None:
-        data = {key: data[key] for key in step.plan.payload if key in data}
-    body = {"saga_id": saga.saga_id, "step_name": step.name, **data}
+    body: dict[str, Any] = {"saga_id": saga.saga_id, "step_name": step.name}
     if direction is Direction.COMPENSATION:
         body["original_result"] = step.result
-    return encode(body)
+    return together(encode(body), _payload(saga, step))
+
+
+def _payload(saga: Saga, step: Step) -> str:
+    if step.plan.payload is None:
+        return json_of(saga.data)
+    return encode({key: saga.data[key] for key in step.plan.payload if key in saga.data})

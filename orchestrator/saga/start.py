@@ -1,14 +1,15 @@
 """How a saga begins: with its plan and its first commands, or failed for want of a plan."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
+from orchestrator.saga.changed import changed
 from orchestrator.saga.draft import SEND_GUARD, Delay, Draft
 from orchestrator.saga.flow import proceed
 from orchestrator.saga.plan import OnExhausted, PlannedStep
 from orchestrator.saga.state import Decision, Saga, SagaState, Step
+from orchestrator.saga.written import Written
 
 
 def requested(
@@ -25,7 +26,7 @@ def requested(
     return Saga(
         saga_id=saga_id,
         saga_type=saga_type,
-        data=data,
+        data=Written(data),
         input_digest=input_digest,
         resend_at=now,
         traceparent=traceparent,
@@ -50,7 +51,7 @@ def begin(
     `cause` is the identity of the start message; without one the clock guards the sending.
     """
     steps = tuple(Step(plan=planned) for planned in plan)
-    planned = replace(saga, steps=steps, on_exhausted=on_exhausted, resend_at=None)
+    planned = changed(saga, steps=steps, on_exhausted=on_exhausted, resend_at=None)
     draft = Draft(planned, now=now, delay=delay, by="clock", message=cause, actor=actor)
     draft.note(None, "started")
     proceed(draft)

@@ -133,10 +133,9 @@ class Saga:
     @property
     def wake_at(self) -> datetime | None:
         """When the clock has to look at it again, if ever."""
-        moments = [self.resend_at]
-        for step in self.steps:
-            moments += [step.deadline, step.retry_at]
-        return min((moment for moment in moments if moment is not None), default=None)
+        moments = [moment for step in self.steps for moment in (step.deadline, step.retry_at)]
+        known = [moment for moment in (self.resend_at, *moments) if moment is not None]
+        return min(known, default=None)
 
 
 # --- what can happen -------------------------------------------------------------------

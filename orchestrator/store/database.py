@@ -13,6 +13,7 @@ from messaging.errors import ConfigurationError, Conflict, SagaError
 from orchestrator.saga.state import Decision, Saga, SagaState
 from orchestrator.store.errors import StatementRejected, translated
 from orchestrator.store.port import StuckSagas
+from orchestrator.store.revisions import is_behind, newest, revision_of
 from orchestrator.store.rows import SagaRow, saga_from
 from orchestrator.store.tables import JSON_COLUMNS, sagas
 
@@ -82,8 +83,7 @@ class DatabaseTransaction(ABC):
         if not saga_ids:
             return {}
         with self._statement():
-            rows = await self._lock_rows(sorted(saga_ids))
-            found = {row.saga_id: saga_from(row, epoch=self.epoch) for row in rows}
+            found = await self._lock(sorted(saga_ids))
             self._locked |= found
             return found
 
@@ -161,7 +161,10 @@ class DatabaseTransaction(ABC):
         if self._failure:
             raise self._failure
         with translated():
-            await self._connection.commit()
+            await self._commit()
+
+    async def _commit(self) -> None:
+        await self._connection.commit()
 
     @contextmanager
     def _statement(self) -> Iterator[None]:
@@ -173,7 +176,7 @@ class DatabaseTransaction(ABC):
             raise
 
     @abstractmethod
-    async def _lock_rows(self, saga_ids: Sequence[str]) -> Sequence[SagaRow]: ...
+    async def _lock(self, saga_ids: Sequence[str]) -> Mapping[str, Saga]: ...
 
     @abstractmethod
     async def _insert(self, decisions: Sequence[Decision]) -> Collection[str]: ...
@@ -238,19 +241,17 @@ class DatabaseStore(ABC):
 
     async def check(self) -> None:
         """A schema that is newer than this release knows is accepted: migrations only add."""
-        from orchestrator.store import migrations  # noqa: PLC0415  # clients load no Alembic
-
         async with self.reading() as connection:
-            revision = await migrations.revision_of(connection)
-        if migrations.is_behind(revision):
+            revision = await revision_of(connection)
+        if is_behind(revision):
             raise ConfigurationError(
                 f"the database schema is at revision {revision or 'none'}, and this release "
-                f"needs {migrations.newest()}; run `saga db upgrade`"
+                f"needs {newest()}; run `saga db upgrade`"
             )
 
     async def upgrade(self) -> None:
         """Bring the schema to the newest revision; for a database in memory the only way."""
-        from orchestrator.store import migrations  # noqa: PLC0415  # clients load no Alembic
+        from orchestrator.store import migrations  # noqa: PLC0415  # who only works loads no Alembic
 
         with translated():
             await migrations.upgrade_engine(self._engine)

@@ -1,5 +1,6 @@
 """Database URLs and the engines made of them, for the store and for the migrations."""
 
+import select
 import sqlite3
 from collections.abc import Iterable
 from contextlib import suppress
@@ -11,13 +12,14 @@ import psycopg
 from psycopg.types.array import ListBinaryDumper
 from sqlalchemy import URL, Connection, event, make_url
 from sqlalchemy.engine.interfaces import DBAPIConnection
-from sqlalchemy.exc import ArgumentError
+from sqlalchemy.exc import ArgumentError, InvalidatePoolError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlalchemy.pool import ConnectionPoolEntry
 
 from chassis.patience import ImpatientConnection
 from chassis.urls import masked
 from messaging.errors import ConfigurationError
+from orchestrator.store import arrays
 
 _DRIVERS: Final = {
     "postgresql": "postgresql+psycopg",
@@ -75,8 +77,8 @@ def engine_for(url: URL) -> AsyncEngine:
     return sqlite_engine(url) if url.get_backend_name() == "sqlite" else postgres_engine(url)
 
 
-def postgres_engine(url: URL) -> AsyncEngine:
-    """READ COMMITTED, and a connection is tried before it is used."""
+def postgres_engine(url: URL, *, isolation_level: str = "READ COMMITTED") -> AsyncEngine:
+    """Its connections are looked at before they are used."""
     engine = create_async_engine(
         "postgresql+psycopg://",
         connect_args={
@@ -84,15 +86,29 @@ def postgres_engine(url: URL) -> AsyncEngine:
             "async_creator_fn": _connection_class(url).connect,
         },
         hide_parameters=True,
-        isolation_level="READ COMMITTED",
+        isolation_level=isolation_level,
         max_overflow=5,
-        pool_pre_ping=True,
         pool_recycle=1800,
         pool_size=5,
         pool_timeout=5,
     )
     event.listen(engine.sync_engine, "connect", _prepare_postgres)
+    event.listen(engine.sync_engine, "checkout", _refuse_lost)
     return engine
+
+
+def _refuse_lost(connection: DBAPIConnection, *_: object) -> None:
+    """Let the pool connect anew if the server has hung up. Without the round trip of a ping:
+    an idle connection on which something has arrived is closed, or is about to be."""
+    driver: psycopg.AsyncConnection[Any] = connection.driver_connection
+    if driver.closed or _has_arrived(driver.fileno()):
+        raise InvalidatePoolError("the server has closed the connection")
+
+
+def _has_arrived(descriptor: int) -> bool:
+    looking = select.poll()
+    looking.register(descriptor, select.POLLIN)
+    return bool(looking.poll(0))
 
 
 def _connection_class(url: URL) -> type[psycopg.AsyncConnection[Any]]:
@@ -103,7 +119,9 @@ def _connection_class(url: URL) -> type[psycopg.AsyncConnection[Any]]:
 
 def _prepare_postgres(connection: DBAPIConnection, _: ConnectionPoolEntry) -> None:
     """Send arrays in binary: as text, escaping JSON costs more than all else in a save."""
-    connection.driver_connection.adapters.register_dumper(list, ListBinaryDumper)
+    driver = connection.driver_connection
+    driver.adapters.register_dumper(list, ListBinaryDumper)
+    arrays.register(driver)
 
 
 def postgres_arguments(url: URL) -> dict[str, Any]:

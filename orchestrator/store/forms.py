@@ -13,6 +13,7 @@ from typing import Any, Final, NamedTuple
 
 from orchestrator.saga.plan import OnTimeout, RetryPolicy
 from orchestrator.saga.state import Direction, OutboundKind, StepStatus
+from orchestrator.saga.written import Written
 
 to_text: Final = json.JSONEncoder(
     ensure_ascii=False, allow_nan=False, separators=(",", ":"), check_circular=False
@@ -21,7 +22,7 @@ to_text: Final = json.JSONEncoder(
 
 def data_text(data: Mapping[str, Any]) -> str:
     """Raises ValueError for a NUL, which could be stored but not be searched for."""
-    text = to_text(data if isinstance(data, dict) else dict(data))
+    text = data.json if isinstance(data, Written) else to_text(dict(data))
     if "\\u0000" in text and "\\u0000" in text.replace("\\\\", ""):
         raise ValueError("a NUL character in the saga's data")
     return text
@@ -47,13 +48,12 @@ class Shape:
         self._omit_zero = omit_zero
 
     def write(self, value: object) -> dict[str, Any]:
-        omit_zero = self._omit_zero
-        written: dict[str, Any] = {}
-        for (name, write), field in zip(self._writers, self._values_of(value), strict=True):
-            if field is None or (omit_zero and (field is False or field == 0)):
-                continue
-            written[name] = write(field) if write else field
-        return written
+        omitted = int if self._omit_zero else ()
+        return {
+            name: write(field) if write else field
+            for (name, write), field in zip(self._writers, self._values_of(value), strict=True)
+            if field or (field is not None and not isinstance(field, omitted))
+        }
 
     def read(self, values: Mapping[str, Any]) -> dict[str, Any]:
         """The fields that this release knows."""

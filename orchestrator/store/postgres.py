@@ -1,13 +1,13 @@
-"""The store on Postgres: set-based statements, and four round trips for a whole batch.
+"""The store on Postgres: four round trips for a whole batch.
 
-BEGIN with the clock; the lock; one statement for rows and history; COMMIT. The pool's ping
-is one more. Every statement has a fixed text, so the driver prepares it once a connection.
+BEGIN with the clock; the lock; one statement for rows and history; COMMIT. Rows that another
+process has written since we did are read in one more.
 """
 
-from collections.abc import AsyncIterator, Collection, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import datetime, timedelta
-from typing import Any, Final, NamedTuple, cast
+from typing import Any, Final, cast
 
 import psycopg
 import sqlalchemy as sa
@@ -15,63 +15,17 @@ from sqlalchemy.dialects import postgresql
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from messaging.errors import Unavailable
-from orchestrator.saga.state import Decision
-from orchestrator.store.database import (
-    SAGA_COLUMNS,
-    STUCK_AFTER,
-    DatabaseStore,
-    DatabaseTransaction,
-)
+from orchestrator.saga.state import Decision, Saga
+from orchestrator.store import statements
+from orchestrator.store.arrays import Array
+from orchestrator.store.database import STUCK_AFTER, DatabaseStore, DatabaseTransaction
 from orchestrator.store.engines import database_url_of, postgres_arguments, postgres_engine
 from orchestrator.store.errors import translated
 from orchestrator.store.listener import CHANNEL, Listener
-from orchestrator.store.rows import HistoryRow, SagaRow, history_of, row_of
-from orchestrator.store.tables import IDENTITY, KEPT_IF_NULL, saga_history, sagas
+from orchestrator.store.remembered import Mark, Remembered
+from orchestrator.store.rows import SagaRow, row_of, saga_from
+from orchestrator.store.statements import Driver
 
-_DIALECT: Final = sa.URL.create("postgresql+psycopg").get_dialect()()
-
-
-def _arrays(table: sa.Table, prefix: str) -> str:
-    """`unnest` of one array parameter for each column of the table."""
-    return ", ".join(
-        f"CAST(:{prefix}{column.name} AS {column.type.compile(dialect=_DIALECT)}[])"
-        for column in table.columns
-    )
-
-
-def _columns(table: sa.Table) -> str:
-    return ", ".join(column.name for column in table.columns)
-
-
-# A deadline that moves on at each step would change the index of due sagas each time, and with
-# it every other index. The earlier moment stays while it is far off: whoever comes to look then
-# finds that it is early. See docs/adr/0014.
-_LOOK_AT: Final = """
-    CASE WHEN sagas.wake_at <= new.wake_at AND sagas.wake_at > now() + interval '30 seconds'
-         THEN sagas.wake_at ELSE new.wake_at END
-"""
-
-
-def _assignments() -> str:
-    return ", ".join(
-        f"{column.name} = {_new_value(column.name)}"
-        for column in sagas.columns
-        if column.name not in IDENTITY
-    )
-
-
-def _new_value(column: str) -> str:
-    if column == sagas.c.wake_at.name:
-        return _LOOK_AT
-    return f"coalesce(new.{column}, sagas.{column})" if column in KEPT_IF_NULL else f"new.{column}"
-
-
-_LOCK: Final = (
-    sa.select(*SAGA_COLUMNS)
-    .where(sagas.c.saga_id == sa.any_(sa.bindparam("ids", type_=postgresql.ARRAY(sa.Text))))
-    .order_by(sagas.c.saga_id)
-    .with_for_update()
-)
 _HELD: Final = sa.text("""
     WITH free AS MATERIALIZED (
         SELECT saga_id FROM sagas WHERE saga_id = ANY(:ids) FOR UPDATE SKIP LOCKED
@@ -79,31 +33,6 @@ _HELD: Final = sa.text("""
     SELECT saga_id FROM sagas
     WHERE saga_id = ANY(:ids) AND saga_id NOT IN (SELECT saga_id FROM free)
 """).bindparams(sa.bindparam("ids", type_=postgresql.ARRAY(sa.Text)))
-_INSERT: Final = sa.text(f"""
-    WITH stored AS (
-        INSERT INTO sagas ({_columns(sagas)})
-        SELECT * FROM unnest({_arrays(sagas, "s_")})
-        ON CONFLICT (saga_id) DO NOTHING
-        RETURNING saga_id
-    ), told AS (
-        INSERT INTO saga_history ({_columns(saga_history)})
-        SELECT line.* FROM unnest({_arrays(saga_history, "h_")}) AS line ({_columns(saga_history)})
-        JOIN stored USING (saga_id)
-    )
-    SELECT saga_id FROM stored
-""")  # noqa: S608 - made of our own column names
-_SAVE: Final = sa.text(f"""
-    WITH moved AS (
-        UPDATE sagas SET {_assignments()}
-        FROM unnest({_arrays(sagas, "s_")}) AS new ({_columns(sagas)})
-        WHERE sagas.saga_id = new.saga_id
-        RETURNING 1
-    ), told AS (
-        INSERT INTO saga_history ({_columns(saga_history)})
-        SELECT * FROM unnest({_arrays(saga_history, "h_")})
-    )
-    SELECT count(*) FROM moved
-""")  # noqa: S608 - made of our own column names
 # Read in the round trip that begins a transaction, 25 µs. To keep it by connection would be
 # wrong behind a pooler, whose connections outlive the server's. See docs/adr/0012.
 _BEGIN: Final = "BEGIN ISOLATION LEVEL READ COMMITTED; SELECT now(), "
@@ -121,23 +50,52 @@ _NOTIFY: Final = sa.select(sa.func.pg_notify(CHANNEL, ""))
 
 
 class PostgresTransaction(DatabaseTransaction):
-    async def _lock_rows(self, saga_ids: Sequence[str]) -> Sequence[SagaRow]:
-        rows = await self._connection.execute(_LOCK, {"ids": saga_ids})
-        return [SagaRow._make(row) for row in rows]
+    """What every batch asks goes to the driver itself; see `statements`."""
+
+    def __init__(
+        self,
+        connection: AsyncConnection,
+        driver: Driver,
+        now: datetime,
+        epoch: str,
+        remembered: Remembered,
+    ) -> None:
+        super().__init__(connection, now, epoch)
+        self._driver = driver
+        self._remembered = remembered
+        self._written: list[tuple[int, Saga]] = []  # with the xmin of their rows
+
+    async def _lock(self, saga_ids: Sequence[str]) -> Mapping[str, Saga]:
+        """Only marks are fetched of what may be in memory, and the rows of what is not."""
+        if not self._remembered.knows_any(saga_ids):
+            return await self._read(statements.LOCK, saga_ids)
+        marks = await self._fetch(statements.LOCK_MARKS, statements.texts(saga_ids))
+        found = {
+            saga_id: self._remembered.get(saga_id, Mark(xmin, version, updated_at, self.epoch))
+            for saga_id, xmin, version, updated_at in marks
+        }
+        unknown = [saga_id for saga_id, saga in found.items() if saga is None]
+        read = await self._read(statements.READ, unknown) if unknown else {}
+        return {saga_id: saga or read[saga_id] for saga_id, saga in found.items()}
+
+    async def _read(self, statement: bytes, saga_ids: Sequence[str]) -> Mapping[str, Saga]:
+        found = await self._fetch(statement, statements.texts(saga_ids))
+        rows = map(SagaRow._make, found)
+        return {row.saga_id: saga_from(row, epoch=self.epoch) for row in rows}
 
     async def _insert(self, decisions: Sequence[Decision]) -> Collection[str]:
-        rows = [row_of(decision.saga) for decision in decisions]
-        values = _parameters(rows, history_of(decisions))
-        stored = set(await self._connection.scalars(_INSERT, values))
-        return frozenset(row.saga_id for row in rows) - stored
+        sagas = {decision.saga.saga_id: decision.saga for decision in decisions}
+        rows = [row_of(saga) for saga in sagas.values()]
+        stored = await self._fetch(statements.INSERT, statements.changes(rows, decisions))
+        self._written += [(xmin, sagas[saga_id]) for xmin, saga_id in stored]
+        return sagas.keys() - {saga_id for _, saga_id in stored}
 
     async def _save(self, decisions: Sequence[Decision]) -> int:
-        rows = [
-            row_of(decision.saga, known=self._locked.get(decision.saga.saga_id))
-            for decision in decisions
-        ]
-        values = _parameters(rows, history_of(decisions))
-        return int(await self._connection.scalar(_SAVE, values) or 0)
+        sagas = [decision.saga for decision in decisions]
+        rows = [row_of(saga, known=self._locked.get(saga.saga_id)) for saga in sagas]
+        [(xmin, saved)] = await self._fetch(statements.SAVE, statements.changes(rows, decisions))
+        self._written += [(xmin, saga) for saga in sagas]
+        return int(saved)
 
     async def _notify(self) -> None:
         await self._connection.execute(_NOTIFY)
@@ -146,16 +104,26 @@ class PostgresTransaction(DatabaseTransaction):
         query = sa.select(sa.func.pg_try_advisory_xact_lock(sa.literal(lock, sa.BigInteger)))
         return bool((await self.execute(query)).scalar_one())
 
+    async def _commit(self) -> None:
+        async with _given_up_if_lost(self._connection, self._driver):
+            await self._driver.commit()
+        self._remembered.keep(self._written, epoch=self.epoch)
 
-def _parameters(rows: Sequence[SagaRow], lines: Sequence[HistoryRow]) -> Mapping[str, Any]:
-    return _by_column(SagaRow, rows, "s_") | _by_column(HistoryRow, lines, "h_")
+    async def _fetch(self, statement: bytes, values: Sequence[Array]) -> list[Any]:
+        async with _given_up_if_lost(self._connection, self._driver):
+            return await statements.fetch(self._driver, statement, values)
 
 
-def _by_column(
-    kind: type[SagaRow] | type[HistoryRow], rows: Iterable[NamedTuple], prefix: str
-) -> dict[str, list[Any]]:
-    columns = [list(column) for column in zip(*rows, strict=True)] or [[] for _ in kind._fields]
-    return {f"{prefix}{name}": column for name, column in zip(kind._fields, columns, strict=True)}
+@asynccontextmanager
+async def _given_up_if_lost(connection: AsyncConnection, driver: Driver) -> AsyncIterator[None]:
+    """What we ask of the driver itself, the pool does not see: it must not roll back afterwards
+    on a connection that is lost."""
+    try:
+        yield
+    except psycopg.Error:
+        if driver.closed:
+            await connection.invalidate()
+        raise
 
 
 class PostgresStore(DatabaseStore):
@@ -163,21 +131,24 @@ class PostgresStore(DatabaseStore):
 
     def __init__(self, database_url: str, *, stuck_after: timedelta = STUCK_AFTER) -> None:
         url = database_url_of(database_url)
-        engine = postgres_engine(url)
+        # Without the driver's own BEGIN: ours also reads the clock.
+        engine = postgres_engine(url, isolation_level="AUTOCOMMIT")
         self._url = database_url
         super().__init__(engine, stuck_after=stuck_after)
-        # The same pool, without the driver's own BEGIN: ours also reads the clock.
-        self._autocommit = engine.execution_options(isolation_level="AUTOCOMMIT")
         self._listener = Listener(postgres_arguments(url))
         self._epoch = _EPOCH
+        self._remembered = Remembered()
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[PostgresTransaction]:
         with translated():
-            connection = await self._autocommit.connect()
+            connection = await self._engine.connect()
         try:
             with translated():
-                transaction = PostgresTransaction(connection, *await self._begin(connection))
+                raw = await connection.get_raw_connection()
+                driver = cast("Driver", raw.driver_connection)
+                now, epoch = await self._begin(connection, driver)
+            transaction = PostgresTransaction(connection, driver, now, epoch, self._remembered)
             yield transaction
             await transaction.commit()
         finally:
@@ -187,7 +158,7 @@ class PostgresStore(DatabaseStore):
     @asynccontextmanager
     async def reading(self) -> AsyncIterator[AsyncConnection]:
         with translated():
-            async with self._autocommit.connect() as connection:
+            async with self._engine.connect() as connection:
                 yield connection
 
     @asynccontextmanager
@@ -208,33 +179,25 @@ class PostgresStore(DatabaseStore):
     async def wait_for_due(self, timeout: float) -> None:
         await self._listener.wait(timeout)
 
-    async def _begin(self, connection: AsyncConnection) -> tuple[datetime, str]:
+    async def _begin(self, connection: AsyncConnection, driver: Driver) -> tuple[datetime, str]:
         try:
-            return await _begin(connection, self._epoch)
+            return await _begin(connection, driver, self._epoch)
         except _UNTOLD:
             self._epoch = _ONLY_TABLE
             await connection.exec_driver_sql("ROLLBACK")
-            return await _begin(connection, self._epoch)
+            return await _begin(connection, driver, self._epoch)
 
     async def close(self) -> None:
         await self._listener.close()
         await super().close()
 
 
-async def _begin(connection: AsyncConnection, epoch: str) -> tuple[datetime, str]:
+async def _begin(connection: AsyncConnection, driver: Driver, epoch: str) -> tuple[datetime, str]:
     """Begin and read clock and epoch in one round trip, which the driver's BEGIN would double."""
-    raw = await connection.get_raw_connection()
-    driver = cast("psycopg.AsyncConnection[Any]", raw.driver_connection)
-    try:
-        async with driver.cursor() as cursor:
-            await cursor.execute(f"{_BEGIN}{epoch}".encode(), prepare=False)
-            cursor.nextset()
-            row = await cursor.fetchone()
-    except psycopg.Error:
-        if driver.closed:
-            # The pool has not seen it, and would try to roll back on a connection that is lost.
-            await connection.invalidate()
-        raise
+    async with _given_up_if_lost(connection, driver), driver.cursor() as cursor:
+        await cursor.execute(f"{_BEGIN}{epoch}".encode(), prepare=False)
+        cursor.nextset()
+        row = await cursor.fetchone()
     if row is None:
         raise Unavailable("the database did not tell the time")
     return cast("tuple[datetime, str]", row)

@@ -6,11 +6,11 @@ of the PlannedSteps; `steps` runs parallel to it and leaves out what is None, 0 
 """
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from datetime import datetime
 from functools import lru_cache
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from orchestrator.saga.plan import OnExhausted, PlannedStep
 from orchestrator.saga.state import (
@@ -21,6 +21,7 @@ from orchestrator.saga.state import (
     SagaState,
     Step,
 )
+from orchestrator.saga.written import Written
 from orchestrator.store.errors import StatementRejected
 from orchestrator.store.forms import (
     FAILURE,
@@ -147,7 +148,7 @@ def _saga_from(row: SagaRow) -> Saga:
         state=SagaState(row.state),
         version=row.version,
         input_digest=row.input_digest,
-        data=json.loads(row.data or "{}"),
+        data=_data_from(row.data or "{}"),
         steps=tuple(
             Step(plan=planned, **STEP.read(values))
             for planned, values in zip(plan, json.loads(row.steps), strict=True)
@@ -165,6 +166,10 @@ def _saga_from(row: SagaRow) -> Saga:
     )
 
 
+def _data_from(text: str) -> Mapping[str, Any]:
+    return Written(json.loads(text), text)
+
+
 def in_epoch(saga: Saga, epoch: str | None) -> Saga:
     """A row of before epochs were written is believed, and so is the end of a saga."""
     if epoch is None or saga.epoch == epoch:
@@ -175,7 +180,13 @@ def in_epoch(saga: Saga, epoch: str | None) -> Saga:
 
 
 def _plan_text(steps: tuple[Step, ...]) -> str | None:
-    return to_text([PLANNED.write(step.plan) for step in steps]) if steps else None
+    return _text_of(tuple(step.plan for step in steps)) if steps else None
+
+
+@lru_cache(maxsize=512)
+def _text_of(plan: tuple[PlannedStep, ...]) -> str:
+    """Cached: sagas of one type have few plans among them."""
+    return to_text([PLANNED.write(planned) for planned in plan])
 
 
 @lru_cache(maxsize=512)

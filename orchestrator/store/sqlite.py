@@ -12,7 +12,7 @@ import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from messaging.errors import SagaError
-from orchestrator.saga.state import Decision
+from orchestrator.saga.state import Decision, Saga
 from orchestrator.store.database import (
     SAGA_COLUMNS,
     STUCK_AFTER,
@@ -21,7 +21,7 @@ from orchestrator.store.database import (
 )
 from orchestrator.store.engines import database_url_of, is_memory, sqlite_engine
 from orchestrator.store.errors import translated
-from orchestrator.store.rows import SagaRow, history_of, row_of
+from orchestrator.store.rows import SagaRow, history_of, row_of, saga_from
 from orchestrator.store.tables import IDENTITY, KEPT_IF_NULL, saga_history, sagas
 
 EPOCH: Final = "sqlite"  # a file cannot tell that it was put back: `saga reconcile` can be told
@@ -51,9 +51,9 @@ class SqliteTransaction(DatabaseTransaction):
         super().__init__(connection, now, EPOCH)
         self.has_notified = False
 
-    async def _lock_rows(self, saga_ids: Sequence[str]) -> Sequence[SagaRow]:
+    async def _lock(self, saga_ids: Sequence[str]) -> Mapping[str, Saga]:
         rows = await self._connection.execute(_LOCK, {"ids": json.dumps(saga_ids)})
-        return [SagaRow._make(row) for row in rows]
+        return {row.saga_id: saga_from(row, epoch=EPOCH) for row in map(SagaRow._make, rows)}
 
     async def _insert(self, decisions: Sequence[Decision]) -> Collection[str]:
         ids = json.dumps([decision.saga.saga_id for decision in decisions])

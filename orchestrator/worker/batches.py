@@ -65,11 +65,12 @@ class Batches:
     ) -> Committed | None:
         """Decide and save them, but for those that it leaves; None if we stop before the
         database takes them."""
-        tried = arrivals
+        has_tried = False
 
         async def decide_and_save() -> Committed:
-            nonlocal tried
-            trying, tried = tried, [doubtful(arrival) for arrival in arrivals]
+            nonlocal has_tried
+            trying = [doubtful(each) for each in arrivals] if has_tried else arrivals
+            has_tried = True
             return await self._commit(trying)
 
         return await self._when_there(decide_and_save, stopping)

@@ -40,7 +40,7 @@ class Senders:
     def check(self, delivery: Delivery, participant: str) -> None:
         """Raise ProtocolError if somebody else has sent it."""
         allowed = {self.users.get(participant, participant), DLQ_WORKER}
-        if self.required and delivery.user_id not in allowed:
+        if delivery.user_id not in allowed:
             said = delivery.user_id or "nobody"
             raise ProtocolError("unauthorised", f"a reply for {participant} was sent by {said}")
 
@@ -123,7 +123,7 @@ class Ledger:
             )
         if arrival.event is None:
             raise ProtocolError("unknown_type", "the message says nothing that a saga understands")
-        if isinstance(arrival.event, REPLIES):
+        if self._senders.required and isinstance(arrival.event, REPLIES):
             self._check_sender(saga, arrival)
         return decide(saga, arrival.event, now=self._now, delay=retry_delay)
 

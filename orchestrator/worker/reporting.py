@@ -1,9 +1,14 @@
 """From decisions to facts."""
 
 from datetime import timedelta
+from typing import Final
 
 from chassis.facts import DeadLettered, Fact, LateReply, SagaAdvanced, StepMoved
-from orchestrator.saga.state import Decision, OutboundKind, Saga, Step, StepStatus, Transition
+from orchestrator.saga.state import Decision, OutboundKind, Step, StepStatus, Transition
+
+_BACK: Final = frozenset(
+    {StepStatus.COMPENSATING, StepStatus.COMPENSATED, StepStatus.COMPENSATION_FAILED}
+)
 
 
 def facts_of(decision: Decision, *, is_new: bool = False) -> list[Fact]:
@@ -41,7 +46,8 @@ def late_reply(decision: Decision, step: str | None) -> LateReply | None:
 
 def _advanced(decision: Decision, is_new: bool) -> SagaAdvanced:
     saga = decision.saga
-    moves = [_move(saga, transition) for transition in decision.transitions]
+    steps = {step.name: step for step in saga.steps}
+    moves = [_move(steps.get(each.step or ""), each) for each in decision.transitions]
     return SagaAdvanced(
         saga_id=saga.saga_id,
         saga_type=saga.saga_type,
@@ -69,8 +75,7 @@ def _lifetime(decision: Decision) -> timedelta | None:
     return saga.ended_at - saga.created_at if saga.ended_at and has_just_ended else None
 
 
-def _move(saga: Saga, transition: Transition) -> StepMoved:
-    step = next((known for known in saga.steps if known.name == transition.step), None)
+def _move(step: Step | None, transition: Transition) -> StepMoved:
     return StepMoved(
         step=transition.step if step is not None else None,
         before=transition.before,
@@ -88,8 +93,7 @@ def _move(saga: Saga, transition: Transition) -> StepMoved:
 def _direction(transition: Transition) -> str | None:
     if transition.step is None:
         return None
-    back = {StepStatus.COMPENSATING, StepStatus.COMPENSATED, StepStatus.COMPENSATION_FAILED}
-    return "compensation" if transition.after in back else "action"
+    return "compensation" if transition.after in _BACK else "action"
 
 
 def _duration(step: Step | None, transition: Transition) -> timedelta | None:

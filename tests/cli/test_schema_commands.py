@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from command_lines import Saga, only_line
 
-from orchestrator.store.migrations import newest
+from orchestrator.store.revisions import newest
 
 
 @pytest.fixture(params=["sqlite", "postgres"])

@@ -6,7 +6,8 @@ from sqlalchemy import Connection, inspect
 
 from dlq_worker.tables import alert_deliveries, alerts, dead_letter_actions, dead_letters
 from orchestrator.store.engines import database_url_of, engine_for
-from orchestrator.store.migrations import VERSION_TABLE, upgrade
+from orchestrator.store.migrations import upgrade
+from orchestrator.store.revisions import VERSION_TABLE
 from orchestrator.store.tables import metadata
 
 pytest_plugins = ["conformance.store_fixtures"]

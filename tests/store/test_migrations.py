@@ -1,6 +1,7 @@
 """The schema: made in one go, by any number of programs at once, and as the tables say."""
 
 import asyncio
+import sys
 from typing import Any
 
 import pytest
@@ -8,13 +9,15 @@ from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, inspect, text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from messaging.errors import ConfigurationError
 from orchestrator.store.engines import database_url_of, engine_for
-from orchestrator.store.migrations import VERSION_TABLE, current, newest, upgrade
+from orchestrator.store.migrations import current, upgrade
 from orchestrator.store.queries import list_sagas
+from orchestrator.store.revisions import VERSION_TABLE, VERSIONS, known, newest
 from orchestrator.store.stores import store_for
 from orchestrator.store.tables import saga_history, sagas
 
@@ -62,6 +65,25 @@ async def test_the_migrations_make_what_the_tables_say(database_url: str) -> Non
         declared = {str(each.name) for each in sagas.constraints if "ck_" in str(each.name)}
         assert await connection.run_sync(_checks) == declared
     await engine.dispose()
+
+
+def test_the_files_are_named_after_their_revisions_in_the_order_of_the_chain() -> None:
+    chain = ScriptDirectory(str(VERSIONS.parent)).walk_revisions()
+    assert known() == [script.revision for script in chain][::-1]
+
+
+async def test_who_only_checks_the_schema_loads_no_alembic(database_url: str) -> None:
+    await upgrade(database_url)
+    code = (
+        "import asyncio, sys\n"
+        "from orchestrator.store.stores import store_for\n"
+        "import orchestrator.worker.run\n"
+        "asyncio.run(store_for(sys.argv[1]).check())\n"
+        "print('alembic' in sys.modules)"
+    )
+    program = [sys.executable, "-c", code, database_url]
+    checking = await asyncio.create_subprocess_exec(*program, stdout=asyncio.subprocess.PIPE)
+    assert await checking.communicate() == (b"False\n", None)
 
 
 async def test_a_second_upgrade_changes_nothing(database_url: str) -> None:

@@ -9,8 +9,7 @@ from urllib.parse import urlsplit
 
 import psycopg
 import pytest
-from sqlalchemy import event, text
-from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy import text
 from store.sagas import advanced, decided, insert, insert_due, load, now, running
 
 from chassis.patience import ImpatientConnection
@@ -153,6 +152,19 @@ async def test_a_killed_session_is_unavailable_and_the_next_transaction_works(
     assert saga.version == 1
 
 
+async def test_connections_that_the_server_has_closed_meanwhile_are_not_used(
+    store: PostgresStore, empty_database_url: str
+) -> None:
+    async with store.transaction(), store.transaction():
+        pass
+    await _kill_sessions(empty_database_url)
+    others = "SELECT 1 FROM pg_stat_activity WHERE datname = current_database()"
+    async with asyncio.timeout(10):
+        while await _rows(empty_database_url, f"{others} AND pid <> pg_backend_pid()"):
+            await asyncio.sleep(0)
+    assert await load(store, "nobody") is None
+
+
 async def test_a_waiter_survives_the_loss_of_its_connection(
     store: PostgresStore, empty_database_url: str
 ) -> None:
@@ -181,21 +193,37 @@ async def test_one_listener_serves_all_waits_and_goes_with_the_store(
             await asyncio.sleep(0)
 
 
-async def test_a_batch_takes_two_statements_however_large_it_is(store: PostgresStore) -> None:
-    """The lock, and one for rows and history; BEGIN with the clock and COMMIT come on top."""
+@pytest.fixture
+def statements(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The first word of each statement that is executed while the test runs."""
+    seen: list[str] = []
+    execute = psycopg.AsyncCursor.execute
+
+    async def note(cursor: Any, query: Any, *more: Any, **named: Any) -> Any:
+        text = query.decode() if isinstance(query, bytes) else str(query)
+        seen.append(text.split()[0])
+        return await execute(cursor, query, *more, **named)
+
+    monkeypatch.setattr(psycopg.AsyncCursor, "execute", note)
+    return seen
+
+
+async def test_a_batch_takes_two_statements_however_large_it_is(
+    store: PostgresStore, empty_database_url: str, statements: list[str]
+) -> None:
+    """The lock, and one for rows and history; COMMIT comes on top. So it is for sagas that
+    another process has saved, and for its own."""
     at = await now(store)
     names = [f"saga-{number:03}" for number in range(100)]
-    await insert(store, *(running(name, at) for name in names))
-    statements: list[str] = []
-
-    def note(*arguments: Any) -> None:
-        statements.append(arguments[2].split()[0])
-
-    event.listen(store._engine.sync_engine, "before_cursor_execute", note)
-    async with store.transaction() as transaction:
-        found = await transaction.lock(names)
-        await transaction.save([advanced(saga, at) for saga in found.values()])
-    assert statements == ["SELECT", "WITH"]
+    other = PostgresStore(empty_database_url)
+    await insert(other, *(running(name, at) for name in names))
+    await other.close()
+    for _ in range(2):
+        async with store.transaction() as transaction:
+            statements.clear()
+            found = await transaction.lock(names)
+            await transaction.save([advanced(saga, at) for saga in found.values()])
+            assert statements == ["SELECT", "WITH"]
 
 
 async def test_both_databases_store_the_same_columns(
@@ -233,9 +261,9 @@ async def test_a_connection_lost_before_the_first_statement_is_told_in_no_stack(
 ) -> None:
     begin = postgres._begin
 
-    async def begin_too_late(connection: AsyncConnection, epoch: str) -> tuple[datetime, str]:
+    async def begin_too_late(*given: Any) -> tuple[datetime, str]:
         await _kill_sessions(empty_database_url)
-        return await begin(connection, epoch)
+        return await begin(*given)
 
     with monkeypatch.context() as patch:
         patch.setattr(postgres, "_begin", begin_too_late)

@@ -12,7 +12,7 @@ from dlq_worker.tables import alert_deliveries, alerts, dead_letter_actions, dea
 from messaging.errors import SagaError
 from orchestrator.cli.checkup.finding import Finding, misconfigured, problem_of, warning, well
 from orchestrator.store.engines import database_url_of, is_memory
-from orchestrator.store.migrations import is_behind, newest, revision_of
+from orchestrator.store.revisions import is_behind, newest, revision_of
 from orchestrator.store.stores import store_for
 from orchestrator.store.tables import saga_history, sagas
 

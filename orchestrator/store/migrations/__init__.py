@@ -9,15 +9,12 @@ from typing import Final
 import sqlalchemy as sa
 from alembic import command
 from alembic.config import Config
-from alembic.migration import MigrationContext
-from alembic.script import ScriptDirectory
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from chassis.patience import ImpatientConnection
 from orchestrator.store.engines import database_url_of, engine_for
 from orchestrator.store.errors import translated
-
-VERSION_TABLE: Final = "saga_schema_version"
+from orchestrator.store.revisions import is_behind, newest, revision_of
 
 _LOCK: Final = 0x5A9A_5C4E  # of Postgres, so that several daemons may migrate at once
 
@@ -48,28 +45,16 @@ async def upgrade_engine(engine: AsyncEngine) -> None:
 
     A database that is at a later revision than we know is left as it is.
     """
+    is_postgres = engine.dialect.name == "postgresql"
+    if is_postgres:
+        engine = engine.execution_options(isolation_level="READ COMMITTED")
     async with engine.begin() as connection:
-        if connection.dialect.name == "postgresql":
+        if is_postgres:
             await _lock(connection)
-        await connection.run_sync(_upgrade)
-    if engine.dialect.name == "postgresql":
+        if is_behind(await revision_of(connection)):
+            await connection.run_sync(_upgrade)
+    if is_postgres:
         await engine.dispose()  # of the connection that has been told to wait for ever
-
-
-async def revision_of(connection: AsyncConnection) -> str | None:
-    """The revision that the database is at."""
-    return await connection.run_sync(_revision)
-
-
-def newest() -> str:
-    """The newest revision that this release knows."""
-    return str(_scripts().get_current_head())
-
-
-def is_behind(revision: str | None) -> bool:
-    """True if `revision` is older than the newest. One we do not know is a later one."""
-    known = {script.revision for script in _scripts().walk_revisions()}
-    return revision is None or (revision in known and revision != newest())
 
 
 async def _lock(connection: AsyncConnection) -> None:
@@ -88,18 +73,7 @@ def _config() -> Config:
     return config
 
 
-def _scripts() -> ScriptDirectory:
-    return ScriptDirectory.from_config(_config())
-
-
-def _revision(connection: sa.Connection) -> str | None:
-    context = MigrationContext.configure(connection, opts={"version_table": VERSION_TABLE})
-    return context.get_current_revision()
-
-
 def _upgrade(connection: sa.Connection) -> None:
-    if not is_behind(_revision(connection)):
-        return
     config = _config()
     config.attributes["connection"] = connection
     command.upgrade(config, "head")

@@ -2,7 +2,7 @@
 
 from alembic import context
 
-from orchestrator.store.migrations import VERSION_TABLE
+from orchestrator.store.revisions import VERSION_TABLE
 from orchestrator.store.tables import metadata
 
 context.configure(
