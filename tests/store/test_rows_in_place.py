@@ -82,15 +82,16 @@ async def test_whoever_comes_too_early_looks_again_in_time(store: PostgresStore)
 
 
 async def test_many_steps_take_no_more_room_than_a_few(store: PostgresStore) -> None:
-    """The room of old versions is used again, with no vacuum in between."""
+    """The room of old versions is used again, with no vacuum in between. Whoever looks at the
+    database meanwhile, its own workers too, may keep some for a moment."""
     at = await now(store)
     await _put(store, at + 5 * MINUTE)
-    for number in range(60):
-        assert await _moved(store, at + (6 + number) * MINUTE) == (1, 1)
+    moved = [await _moved(store, at + (6 + number) * MINUTE) for number in range(60)]
+    assert sum(in_place for _, in_place in moved) >= 50
     async with store.reading() as connection:
         sizes = "SELECT pg_relation_size('sagas'), pg_relation_size('pk_sagas')"
         table, index = (await connection.execute(text(sizes))).one()
-    assert table == 8192
+    assert table <= 4 * 8192
     assert index == 2 * 8192
 
 
