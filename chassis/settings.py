@@ -176,6 +176,13 @@ class OrchestratorSettings(Settings):
     http_port: Port = Field(8080, description="Port for them; 0 turns them off.")
     prefetch: Prefetch = Field(500, description="Replies held unacknowledged at a time.")
     batch_size: int = Field(250, ge=1, le=10_000, description="Most replies in one transaction.")
+    admission_limit: int = Field(
+        500,
+        ge=0,
+        le=1_000_000,
+        description="Starts wait in their queue while so many sagas of the last 5 s wait for their"
+        " first reply; 0 lets all in.",
+    )
     stuck_after: Duration = Field(
         10 * MINUTE, ge=SECOND, description="A saga that has not moved for so long counts as stuck."
     )

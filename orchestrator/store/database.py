@@ -231,6 +231,17 @@ class DatabaseStore(ABC):
             moment: datetime | None = await connection.scalar(query)
             return moment
 
+    async def unanswered(self, *, within: timedelta, limit: int) -> int:
+        async with self.reading() as connection:
+            since = await self.now(connection) - within
+            fresh = sa.select(sagas.c.saga_id).where(
+                sagas.c.ended_at.is_(None),
+                sagas.c.created_at > since,
+                sagas.c.state == SagaState.STARTED.value,
+            )
+            query = sa.select(sa.func.count()).select_from(fresh.limit(limit).subquery())
+            return int(await connection.scalar(query) or 0)
+
     async def stuck(self) -> Sequence[StuckSagas]:
         query = sa.select(sagas.c.saga_type, sagas.c.state, sa.func.count())
         async with self.reading() as connection:

@@ -3,7 +3,7 @@
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Protocol
 
 from orchestrator.saga.state import Decision, Saga
@@ -86,6 +86,11 @@ class Store(Protocol):
     async def next_wake_at(self) -> datetime | None:
         """When the next saga is due, or somewhat earlier. Those that nobody has taken for 10 s
         do not count."""
+        ...
+
+    async def unanswered(self, *, within: timedelta, limit: int) -> int:
+        """How many sagas started in that time before now wait for their first reply, at most
+        `limit`."""
         ...
 
     async def stuck(self) -> Sequence[StuckSagas]:

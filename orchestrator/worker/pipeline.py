@@ -1,8 +1,9 @@
 """One queue at work: while a batch waits for its confirms, the next is in the database."""
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
@@ -14,6 +15,19 @@ from orchestrator.worker.intake import Arrival
 from orchestrator.worker.publisher import Publisher
 
 _LONGEST_PAUSE: Final = 2.0
+
+
+async def at_once(arrivals: int, stopping: asyncio.Event) -> None:
+    """Nothing is held back."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pull:
+    """How much is taken at a time, and what to wait for before so many are worked on."""
+
+    prefetch: int
+    batch_size: int
+    admit: Callable[[int, asyncio.Event], Awaitable[None]] = at_once
 
 
 class Pipeline:
@@ -28,8 +42,7 @@ class Pipeline:
         batches: Batches,
         publisher: Publisher,
         wake_by: Callable[[datetime], None],
-        prefetch: int,
-        batch_size: int,
+        pull: Pull,
     ) -> None:
         self._queue = queue
         self._read = read
@@ -37,8 +50,7 @@ class Pipeline:
         self._batches = batches
         self._publisher = publisher
         self._wake_by = wake_by
-        self._prefetch = prefetch
-        self._batch_size = batch_size
+        self._pull = pull
         self._last_busy = 0.0
         self._is_waiting = False  # for the database to take what is in hand
         self._left: list[Arrival] = []  # what the database did not get to, beside the others
@@ -51,7 +63,7 @@ class Pipeline:
 
     async def run(self, stopping: asyncio.Event) -> None:
         """Work until `stopping` is set; finish what is in hand, leave the rest to others."""
-        consumer = await self._broker.consume(self._queue, prefetch=self._prefetch)
+        consumer = await self._broker.consume(self._queue, prefetch=self._pull.prefetch)
         try:
             async with asyncio.TaskGroup() as group:
                 await self._work(consumer, group, stopping)
@@ -64,6 +76,7 @@ class Pipeline:
         settling: asyncio.Task[None] | None = None
         while deliveries := await self._next(consumer, stopping):
             arrivals = [self._read(delivery) for delivery in deliveries]
+            await self._pull.admit(len(arrivals), stopping)
             self._is_waiting = True
             committed = await self._batches.commit(arrivals, stopping)
             self._is_waiting = False
@@ -96,7 +109,7 @@ class Pipeline:
     async def _next(self, consumer: Consumer, stopping: asyncio.Event) -> Sequence[Delivery]:
         """What has arrived; nothing once we are to stop."""
         self._last_busy = asyncio.get_running_loop().time()
-        receiving = asyncio.ensure_future(consumer.receive(self._batch_size))
+        receiving = asyncio.ensure_future(consumer.receive(self._pull.batch_size))
         stop = asyncio.ensure_future(stopping.wait())
         try:
             await asyncio.wait({receiving, stop}, return_when=asyncio.FIRST_COMPLETED)

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -13,11 +14,12 @@ from messaging.port import Broker, Delivery
 from messaging.topology import Names
 from orchestrator.registry import Registry
 from orchestrator.store.port import Store
+from orchestrator.worker.admission import Admission
 from orchestrator.worker.batches import Batches
 from orchestrator.worker.clock import Clock
 from orchestrator.worker.intake import Arrival, read_reply, read_start
 from orchestrator.worker.ledger import Senders
-from orchestrator.worker.pipeline import Pipeline
+from orchestrator.worker.pipeline import Pipeline, Pull
 from orchestrator.worker.publisher import Publisher
 
 _COUNT_STUCK_EVERY: Final = timedelta(seconds=15)
@@ -49,8 +51,11 @@ class Worker:
             database=self.database,
             observe=observe,
         )
-        self._replies = self._pipeline(names.replies, read_reply)
-        self._starts = self._pipeline(names.starts, read_start)
+        pull = Pull(prefetch=settings.prefetch, batch_size=settings.batch_size)
+        admission = Admission(store, settings.admission_limit, observe)
+        self._replies = self._pipeline(names.replies, read_reply, pull)
+        admitted = replace(pull, admit=admission.wait)
+        self._starts = self._pipeline(names.starts, read_start, admitted)
         self._clock = Clock(
             store=store,
             registry=registry,
@@ -73,7 +78,7 @@ class Worker:
             stuck=self._count_stuck(stopping),
         )
 
-    def _pipeline(self, queue: str, read: Callable[[Delivery], Arrival]) -> Pipeline:
+    def _pipeline(self, queue: str, read: Callable[[Delivery], Arrival], pull: Pull) -> Pipeline:
         return Pipeline(
             queue=queue,
             read=read,
@@ -81,8 +86,7 @@ class Worker:
             batches=self._batches,
             publisher=self._publisher,
             wake_by=self._wake_by,
-            prefetch=self._settings.prefetch,
-            batch_size=self._settings.batch_size,
+            pull=pull,
         )
 
     def _wake_by(self, moment: datetime) -> None:

@@ -470,6 +470,20 @@ async def test_sagas_that_do_not_move_are_counted_by_type_and_state(store: Datab
     assert StuckSagas(saga_type="Order", state="started", count=1) in await store.stuck()
 
 
+async def test_sagas_that_wait_for_their_first_reply_are_counted(store: DatabaseStore) -> None:
+    at = await now(store)
+    await insert(
+        store,
+        running("1", at - MINUTE),
+        running("2", at - MINUTE),
+        running("answered", at - MINUTE, state=SagaState.PENDING),
+        running("older", at - 16 * MINUTE),
+    )
+    assert await store.unanswered(within=5 * MINUTE, limit=10) == 2
+    assert await store.unanswered(within=5 * MINUTE, limit=1) == 1
+    assert await store.unanswered(within=20 * MINUTE, limit=10) == 3
+
+
 # --- what a database cannot take -------------------------------------------------------
 
 

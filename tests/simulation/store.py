@@ -162,6 +162,17 @@ class SimulatedStore:
         moments = [saga.wake_at for saga in self.database.table(SAGAS).values()]
         return min((each for each in moments if each and each > earliest), default=None)
 
+    async def unanswered(self, *, within: timedelta, limit: int) -> int:
+        await self.host.reach("unanswered")
+        self.database.check()
+        since = self.database.now - within
+        fresh = [
+            saga
+            for saga in self.database.table(SAGAS).values()
+            if saga.state.value == "started" and saga.created_at > since
+        ]
+        return min(limit, len(fresh))
+
     async def stuck(self) -> Sequence[StuckSagas]:
         await self.host.reach("stuck")
         self.database.check()
