@@ -30,6 +30,7 @@ the way there and back; a timeout compensates or resends; a halt halts or goes o
 steps in the plainest. `make test` does it for every plan of up to two steps and the common ones of
 three.
 Stages in parallel, a pivot at each place, and steps with and without compensation are among them.
+A complete walk visits 388,530 states by 20,183,075 arrows: half an hour of one processor.
 
 Then the rules are broken on purpose, in a copy, one place of the source at a time, and the walk has
 to find each fault by the law that is about it. `make mutations` does it and reports.
