@@ -67,12 +67,16 @@ def configure(
 
 
 class _Formatter(ProcessorFormatter):
-    """Lines about facts are many and made by us: they need no more than the renderer."""
+    """Lines about facts are many and made by us: they take a short way to the renderer."""
 
     def __init__(self, *, renderer: list[Processor], foreign_pre_chain: list[Processor]) -> None:
         processors = [ProcessorFormatter.remove_processors_meta, *renderer]
         super().__init__(processors=processors, foreign_pre_chain=foreign_pre_chain)
-        self._renderer = renderer
+        self._line_processors = (
+            structlog.contextvars.merge_contextvars,
+            _add_trace_id,
+            *renderer,
+        )
 
     def format(self, record: logging.LogRecord) -> str:
         fields = record.__dict__.get(FIELDS)
@@ -86,7 +90,7 @@ class _Formatter(ProcessorFormatter):
             "level": record.levelname.lower(),
             "timestamp": f"{moment.removesuffix('+00:00')}Z",
         }
-        for process in (_add_trace_id, *self._renderer):
+        for process in self._line_processors:
             line = process(None, "", line)
         return str(line)
 

@@ -60,16 +60,16 @@ def register(context: AdaptContext) -> None:
 
 
 def _text(value: str) -> bytes:
-    written = value.encode()
+    written = str.encode(value)  # TypeError for anything else
     return _LENGTH(len(written)) + written
 
 
 def _integer(value: int) -> bytes:
-    return _LENGTH(4) + value.to_bytes(4, "big", signed=True)
+    return _LENGTH(4) + int.to_bytes(value, 4, "big", signed=True)
 
 
 def _bigint(value: int) -> bytes:
-    return _LENGTH(8) + value.to_bytes(8, "big", signed=True)
+    return _LENGTH(8) + int.to_bytes(value, 8, "big", signed=True)
 
 
 def _moment(value: datetime) -> bytes:

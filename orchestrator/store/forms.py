@@ -58,12 +58,11 @@ class Shape:
     def read(self, values: Mapping[str, Any]) -> dict[str, Any]:
         """The fields that this release knows."""
         readers = self._readers
-        known: dict[str, Any] = {}
-        for name, value in values.items():
-            if name in readers:
-                read = readers[name]
-                known[name] = read(value) if read else value
-        return known
+        return {
+            name: read(value) if (read := readers[name]) else value
+            for name, value in values.items()
+            if name in readers
+        }
 
 
 def _word(kind: type[StrEnum]) -> _Form:

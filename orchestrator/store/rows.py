@@ -7,11 +7,11 @@ of the PlannedSteps; `steps` runs parallel to it and leaves out what is None, 0 
 
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import replace
 from datetime import datetime
 from functools import lru_cache
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
+from orchestrator.saga.changed import changed
 from orchestrator.saga.plan import OnExhausted, PlannedStep
 from orchestrator.saga.state import (
     Decision,
@@ -31,6 +31,8 @@ from orchestrator.store.forms import (
     data_text,
     to_text,
 )
+
+_UNTOUCHED: Final = {"status": "pending"}  # a step of which there is no more to say
 
 
 class SagaRow(NamedTuple):
@@ -141,7 +143,7 @@ def saga_from(row: SagaRow, *, epoch: str | None = None) -> Saga:
 
 
 def _saga_from(row: SagaRow) -> Saga:
-    plan = _plan_from(row.plan) if row.plan else ()
+    planned = _untouched_from(row.plan) if row.plan else ()
     return Saga(
         saga_id=row.saga_id,
         saga_type=row.saga_type,
@@ -150,8 +152,8 @@ def _saga_from(row: SagaRow) -> Saga:
         input_digest=row.input_digest,
         data=_data_from(row.data or "{}"),
         steps=tuple(
-            Step(plan=planned, **STEP.read(values))
-            for planned, values in zip(plan, json.loads(row.steps), strict=True)
+            step if values == _UNTOUCHED else changed(step, **STEP.read(values))
+            for step, values in zip(planned, json.loads(row.steps), strict=True)
         ),
         on_exhausted=OnExhausted(row.on_exhausted),
         cancel_reason=row.cancel_reason,
@@ -176,7 +178,7 @@ def in_epoch(saga: Saga, epoch: str | None) -> Saga:
         return saga
     in_doubt = bool(saga.epochs) and bool(saga.steps) and not saga.state.is_final
     lived = tuple(each for each in saga.epochs if each != epoch)
-    return replace(saga, epochs=(*lived, epoch), in_doubt=in_doubt)
+    return changed(saga, epochs=(*lived, epoch), in_doubt=in_doubt)
 
 
 def _plan_text(steps: tuple[Step, ...]) -> str | None:
@@ -190,11 +192,10 @@ def _text_of(plan: tuple[PlannedStep, ...]) -> str:
 
 
 @lru_cache(maxsize=512)
-def _plan_from(text: str) -> tuple[PlannedStep, ...]:
-    """Cached: sagas of one type have few plans among them."""
-    return tuple(
-        PlannedStep(**{"compensation": None, **PLANNED.read(values)}) for values in json.loads(text)
-    )
+def _untouched_from(text: str) -> tuple[Step, ...]:
+    """The plan's steps before anything has happened. Cached: sagas of one type have few plans."""
+    plan = [{"compensation": None, **PLANNED.read(values)} for values in json.loads(text)]
+    return tuple(Step(plan=PlannedStep(**values)) for values in plan)
 
 
 def failure_from(text: str | None) -> Failure | None:

@@ -93,6 +93,20 @@ def test_context_reaches_foreign_records_too() -> None:
     assert record["saga_id"] == "s-1"
 
 
+def test_a_line_about_a_fact_has_all_that_others_have() -> None:
+    fact = Noticed(level="info", message="hello", details={"count": 3, "moment": timedelta(1)})
+
+    def write() -> None:
+        with structlog.contextvars.bound_contextvars(saga_id="s-1", count=9):
+            FactLog()(fact)
+            structlog.stdlib.get_logger("saga").info("hello")
+
+    line, other = records(write)
+    assert other.keys() <= line.keys()
+    assert (line["count"], line["saga_id"], line["moment"]) == (3, "s-1", repr(timedelta(1)))
+    assert datetime.fromisoformat(line["timestamp"]).utcoffset() == timedelta(0)
+
+
 def test_a_traceback_shows_no_variables() -> None:
     def write() -> None:
         password = "hunter2"

@@ -87,6 +87,11 @@ def test_a_payload_is_kept_as_a_tuple_of_keys() -> None:
     assert only(payload=[]).payload == ()
 
 
+def test_equal_steps_have_one_plan() -> None:
+    assert only(timeout=HOUR) is only(timeout=HOUR)
+    assert only(payload=["amount"]) == only(payload=("amount",))
+
+
 def test_steps_may_depend_on_the_data() -> None:
     class Gift(SagaOrchestrator):
         saga_type = "Gift"
