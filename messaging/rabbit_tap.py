@@ -12,7 +12,6 @@ from typing import Any, Final, Protocol
 
 import aio_pika
 from aiormq.exceptions import AMQPConnectionError
-from yarl import URL
 
 from messaging import wire
 
@@ -183,7 +182,7 @@ class TapFactory:
         self.tap: Tap | None = None
 
     async def create(
-        self, url: URL, **arguments: Any
+        self, url: Any, **arguments: Any
     ) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         provider = arguments.pop("ssl_context_provider")
         context = await provider.get_context() if url.scheme == "amqps" else None
