@@ -7,7 +7,7 @@ from orchestrator.saga.changed import changed
 from orchestrator.saga.draft import Draft
 from orchestrator.saga.outbound import command_of, dead_letter_of, event_of
 from orchestrator.saga.state import Direction, Outbound, OutboundKind, Step, StepStatus
-from orchestrator.saga.written import Written, json_of
+from orchestrator.saga.written import Written, json_of, merged
 
 # The same as in the contract, which the core does not import.
 RESERVED_KEYS: Final = frozenset({"saga_id", "step_name", "original_result"})
@@ -64,7 +64,7 @@ def complete(
 ) -> str | None:
     """The action is done: merge its result into the data. Returns why it cannot, if so."""
     kept = own_result(draft, result)
-    data = Written({**draft.saga.data, **kept}) if kept else draft.saga.data
+    data = merged(draft.saga.data, kept) if kept else draft.saga.data
     size = len(json_of(data).encode()) if kept else 0
     if size > MAX_DATA_BYTES:
         return f"with its result the saga's data would be {size} bytes, more than {MAX_DATA_BYTES}"
@@ -85,8 +85,8 @@ def complete(
 
 def own_result(draft: Draft, result: Mapping[str, Any]) -> Mapping[str, Any]:
     """The result without reserved keys; those are reported."""
-    draft.dropped_keys = frozenset(result) & RESERVED_KEYS
-    return {key: value for key, value in result.items() if key not in RESERVED_KEYS}
+    draft.dropped_keys = RESERVED_KEYS.intersection(result)
+    return Written({key: value for key, value in result.items() if key not in RESERVED_KEYS})
 
 
 def retry_later(draft: Draft, step: Step, error: str, note: str, *, at_once: bool = False) -> None:

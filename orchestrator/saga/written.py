@@ -22,6 +22,13 @@ def json_of(values: Mapping[str, Any]) -> str:
     return values.json if isinstance(values, Written) else encode(values)
 
 
+def merged(values: Mapping[str, Any], more: Mapping[str, Any]) -> Written:
+    """`values` with `more` laid over them; what is written already is not written again."""
+    is_apart = values.keys().isdisjoint(more)
+    text = together(json_of(values), json_of(more)) if is_apart else None
+    return Written({**values, **more}, text)
+
+
 def together(*objects: str) -> str:
     """One JSON object of several that have no key in common, each of them as it is written."""
     insides = (text.strip()[1:-1].strip() for text in objects)

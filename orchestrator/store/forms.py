@@ -5,15 +5,17 @@ this release does not know are ignored: a newer one may have written them.
 """
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime, timedelta
 from enum import StrEnum
+from functools import lru_cache
+from json.encoder import encode_basestring as quoted
 from operator import attrgetter
 from typing import Any, Final, NamedTuple
 
 from orchestrator.saga.plan import OnTimeout, RetryPolicy
 from orchestrator.saga.state import Direction, OutboundKind, StepStatus
-from orchestrator.saga.written import Written
+from orchestrator.saga.written import Written, json_of
 
 to_text: Final = json.JSONEncoder(
     ensure_ascii=False, allow_nan=False, separators=(",", ":"), check_circular=False
@@ -29,9 +31,9 @@ def data_text(data: Mapping[str, Any]) -> str:
 
 
 class _Form(NamedTuple):
-    """How a field becomes JSON and comes back; None: as it is."""
+    """How a field becomes JSON text, and comes back from parsed JSON; None: as it is."""
 
-    write: Callable[[Any], Any] | None = None
+    write: Callable[[Any], str]
     read: Callable[[Any], Any] | None = None
 
 
@@ -43,17 +45,22 @@ class Shape:
 
     def __init__(self, fields: Mapping[str, _Form], *, omit_zero: bool = False) -> None:
         self._values_of = attrgetter(*fields)
-        self._writers = [(name, form.write) for name, form in fields.items()]
+        self._writers = [(f'"{name}":', form.write) for name, form in fields.items()]
         self._readers = {name: form.read for name, form in fields.items()}
         self._omit_zero = omit_zero
 
-    def write(self, value: object) -> dict[str, Any]:
+    def write(self, value: object) -> str:
         omitted = int if self._omit_zero else ()
-        return {
-            name: write(field) if write else field
-            for (name, write), field in zip(self._writers, self._values_of(value), strict=True)
+        texts = [
+            key + write(field)
+            for (key, write), field in zip(self._writers, self._values_of(value), strict=True)
             if field or (field is not None and not isinstance(field, omitted))
-        }
+        ]
+        return f"{{{','.join(texts)}}}"
+
+    def write_all(self, values: Iterable[object]) -> str:
+        """An array of them."""
+        return f"[{','.join(map(self.write, values))}]"
 
     def read(self, values: Mapping[str, Any]) -> dict[str, Any]:
         """The fields that this release knows."""
@@ -66,29 +73,40 @@ class Shape:
 
 
 def _word(kind: type[StrEnum]) -> _Form:
-    return _Form(None, {word.value: word for word in kind}.__getitem__)
+    return _Form(quoted, {word.value: word for word in kind}.__getitem__)
+
+
+@lru_cache(maxsize=4096)  # of a batch nearly all are the same
+def _moment_text(moment: datetime) -> str:
+    return f'"{moment.isoformat()}"'
+
+
+def _seconds_text(duration: timedelta) -> str:
+    return to_text(duration.total_seconds())
 
 
 def _seconds(value: float) -> timedelta:
     return timedelta(seconds=value)
 
 
-_AS_IS: Final = _Form()
-_MOMENT: Final = _Form(datetime.isoformat, datetime.fromisoformat)
-_DURATION: Final = _Form(timedelta.total_seconds, _seconds)
+_ANY: Final = _Form(to_text)
+_TEXT: Final = _Form(quoted)
+_NUMBER: Final = _Form(int.__repr__)
+_MOMENT: Final = _Form(_moment_text, datetime.fromisoformat)
+_DURATION: Final = _Form(_seconds_text, _seconds)
 
 STEP: Final = Shape(
     {
         "status": _word(StepStatus),
-        "attempts": _AS_IS,
-        "compensation_attempts": _AS_IS,
-        "forgiven": _AS_IS,
-        "effect_unknown": _AS_IS,
-        "result": _Form(dict),
-        "error": _AS_IS,
+        "attempts": _NUMBER,
+        "compensation_attempts": _NUMBER,
+        "forgiven": _NUMBER,
+        "effect_unknown": _ANY,
+        "result": _Form(json_of),
+        "error": _TEXT,
         "deadline": _MOMENT,
         "retry_at": _MOMENT,
-        "unroutable": _AS_IS,
+        "unroutable": _ANY,
         "started_at": _MOMENT,
         "completed_at": _MOMENT,
         "compensation_started_at": _MOMENT,
@@ -97,30 +115,30 @@ STEP: Final = Shape(
     omit_zero=True,
 )
 
-FAILURE: Final = Shape({"step": _AS_IS, "error": _AS_IS, "at": _MOMENT})
+FAILURE: Final = Shape({"step": _TEXT, "error": _TEXT, "at": _MOMENT})
 
 OUTBOUND: Final = Shape(
     {
         "kind": _word(OutboundKind),
-        "destination": _AS_IS,
-        "body": _AS_IS,
-        "cause": _AS_IS,
-        "step": _AS_IS,
+        "destination": _TEXT,
+        "body": _TEXT,
+        "cause": _TEXT,
+        "step": _TEXT,
         "direction": _word(Direction),
-        "attempt": _AS_IS,
+        "attempt": _NUMBER,
         "deadline": _MOMENT,
-        "reason": _AS_IS,
-        "error": _AS_IS,
+        "reason": _TEXT,
+        "error": _TEXT,
     }
 )
 
 _RETRY: Final = Shape(
     {
-        "max_attempts": _AS_IS,
+        "max_attempts": _NUMBER,
         "initial": _DURATION,
         "maximum": _DURATION,
-        "multiplier": _AS_IS,
-        "jitter": _AS_IS,
+        "multiplier": _ANY,
+        "jitter": _ANY,
     }
 )
 
@@ -133,15 +151,15 @@ _POLICY: Final = _Form(_RETRY.write, _retry_from)
 
 PLANNED: Final = Shape(
     {
-        "name": _AS_IS,
-        "stage": _AS_IS,
-        "action": _AS_IS,
-        "compensation": _AS_IS,
+        "name": _TEXT,
+        "stage": _NUMBER,
+        "action": _TEXT,
+        "compensation": _TEXT,
         "timeout": _DURATION,
         "retry": _POLICY,
         "compensation_retry": _POLICY,
         "on_timeout": _word(OnTimeout),
-        "payload": _Form(list, tuple),
-        "pivot": _AS_IS,
+        "payload": _Form(to_text, tuple),
+        "pivot": _ANY,
     }
 )

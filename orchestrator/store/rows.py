@@ -29,7 +29,6 @@ from orchestrator.store.forms import (
     PLANNED,
     STEP,
     data_text,
-    to_text,
 )
 
 _UNTOUCHED: Final = {"status": "pending"}  # a step of which there is no more to say
@@ -85,11 +84,11 @@ def row_of(saga: Saga, *, known: Saga | None = None) -> SagaRow:
         saga.input_digest,
         None if known and known.data is saga.data else data_text(saga.data),
         None if known and known.steps else _plan_text(saga.steps),
-        to_text([STEP.write(step) for step in saga.steps]),
+        STEP.write_all(saga.steps),
         saga.on_exhausted.value,
         saga.cancel_reason,
-        to_text(FAILURE.write(saga.first_failure)) if saga.first_failure else None,
-        to_text([OUTBOUND.write(each) for each in saga.outbound]) if saga.outbound else None,
+        FAILURE.write(saga.first_failure) if saga.first_failure else None,
+        OUTBOUND.write_all(saga.outbound) if saga.outbound else None,
         saga.resend_at,
         saga.wake_at,
         saga.traceparent,
@@ -188,7 +187,7 @@ def _plan_text(steps: tuple[Step, ...]) -> str | None:
 @lru_cache(maxsize=512)
 def _text_of(plan: tuple[PlannedStep, ...]) -> str:
     """Cached: sagas of one type have few plans among them."""
-    return to_text([PLANNED.write(planned) for planned in plan])
+    return PLANNED.write_all(plan)
 
 
 @lru_cache(maxsize=512)

@@ -173,7 +173,7 @@ STEP_FAULTS: Final = (
         name="a result is not merged",
         place="results are merged",
         module="moves",
-        old="data = Written({**draft.saga.data, **kept}) if kept else draft.saga.data",
+        old="data = merged(draft.saga.data, kept) if kept else draft.saga.data",
         new="data = draft.saga.data",
         law="results_are_merged",
     ),

@@ -1,6 +1,7 @@
 """Data that know their JSON, and values changed slot by slot."""
 
 import json
+from typing import Any
 
 import pytest
 from saga_stories import NOON, plan
@@ -8,7 +9,7 @@ from saga_stories import NOON, plan
 from orchestrator.saga.changed import changed
 from orchestrator.saga.outbound import Outbound, command_of, completed_event
 from orchestrator.saga.state import Direction, Saga, Step
-from orchestrator.saga.written import Written, json_of, together
+from orchestrator.saga.written import Written, json_of, merged, together
 
 
 def saga_with(data: Written) -> Saga:
@@ -39,6 +40,17 @@ def test_data_without_keys_leave_a_whole_message(text: str, direction: Direction
 
 def test_objects_are_put_together_in_their_order() -> None:
     assert together('{"a":{"b":1}}', "{}", ' {"c": [2]} ') == '{"a":{"b":1},"c": [2]}'
+
+
+@pytest.mark.parametrize("more", [{}, {"b": [2], "c": "é"}, {"a": 2}, {"a": 2, "b": 3}])
+def test_merged_objects_say_what_they_hold(more: dict[str, Any]) -> None:
+    whole = merged(Written({"a": {"b": 1}}), more)
+    assert whole == {"a": {"b": 1}, **more} == json.loads(whole.json)
+
+
+def test_a_result_is_laid_beside_data_that_stay_as_they_are_written() -> None:
+    data = Written({"amount": 1.5}, '{"amount": 1.50}')
+    assert merged(data, {"id": 7}).json == '{"amount": 1.50,"id":7}'
 
 
 def test_data_that_were_never_written_are_written() -> None:
