@@ -6,7 +6,7 @@ from typing import Any, Protocol
 from aiormq.abc import DeliveredMessage
 from aiormq.channel import Channel
 
-from messaging import wire
+from messaging import received, wire
 from messaging.port import Delivery
 from messaging.rabbit_delivery import delivery_of
 from messaging.rabbit_session import CLOSE_SECONDS, RPC_SECONDS, Session, within
@@ -89,7 +89,7 @@ class BulkFeed:
     def delivered(self, method: bytes, header: bytes, body: bytes) -> None:
         if self._take:
             self._arrived.append(
-                wire.delivery_of(method, header, body, queue=self._queue, session=self._number)
+                received.delivery_of(method, header, body, queue=self._queue, session=self._number)
             )
 
     def returned(self, header: bytes) -> None:

@@ -11,7 +11,7 @@ import aio_pika
 from aio_pika.abc import AbstractConnection
 from pamqp import body, commands, frame, header
 
-from messaging import wire
+from messaging import received, wire
 from messaging.rabbit_tap import Tap, TappedConnection
 
 _log: Final = logging.getLogger(__name__)
@@ -83,7 +83,7 @@ class _Listener:
         self.heard: list[tuple[bytes, int]] = []
 
     def delivered(self, method: bytes, header: bytes, body: bytes) -> None:
-        delivery = wire.delivery_of(method, header, body, queue="", session=1)
+        delivery = received.delivery_of(method, header, body, queue="", session=1)
         self.heard.append((delivery.body, delivery.tag))
 
     def returned(self, header: bytes) -> None: ...

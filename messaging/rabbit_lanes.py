@@ -19,7 +19,7 @@ from aiormq.channel import Channel
 from aiormq.exceptions import ChannelNotFoundEntity
 from pamqp.commands import Basic
 
-from messaging import wire
+from messaging import received, wire
 from messaging.port import Outgoing, Receipt
 from messaging.rabbit_session import Session, is_cancelled
 from messaging.rabbit_tap import Tap
@@ -188,7 +188,7 @@ class BulkLane:
         """Nobody consumes over a lane."""
 
     def returned(self, header: bytes) -> None:
-        message_id = wire.message_id_of(header) or ""
+        message_id = received.message_id_of(header) or ""
         with suppress(ValueError):
             tag = int(message_id.removeprefix(self._name), 16)
             if found := self._in_flight.get(tag):
@@ -198,11 +198,12 @@ class BulkLane:
 
     def confirmed(self, tag: int, *, multiple: bool, is_refused: bool) -> None:
         receipt = Receipt.UNKNOWN if is_refused else Receipt.CONFIRMED
+        now = self._clock.time()
         if not multiple:
-            self._settle(tag, receipt)
+            self._settle(tag, receipt, now)
             return
-        for each in list(itertools.takewhile(lambda other: other <= tag, self._in_flight)):
-            self._settle(each, receipt)
+        for each in list(itertools.takewhile(tag.__ge__, self._in_flight)):
+            self._settle(each, receipt, now)
 
     def pause(self) -> None:
         if len(self._in_flight) < WINDOW:
@@ -237,10 +238,10 @@ class BulkLane:
         with suppress(OSError):  # `closed` tells
             await self._tap.drained()
 
-    def _settle(self, tag: int, receipt: Receipt) -> None:
+    def _settle(self, tag: int, receipt: Receipt, now: float) -> None:
         if found := self._in_flight.pop(tag, None):
             call, place = found
-            call.settle(place, receipt, self._clock.time())
+            call.settle(place, receipt, now)
             call.left()
 
     def _look_for_missing(self, closing: "asyncio.Future[object]") -> None:

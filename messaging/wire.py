@@ -1,19 +1,16 @@
-"""The frames that carry messages, as bytes: from our values and back. No socket is in sight.
+"""The frames that carry messages, as bytes. No socket is in sight; `received` reads deliveries.
 
 AMQP 0-9-1, sections 2.3 and 4.2. Only what travels in bulk lives here: publishes, deliveries,
 returns, confirms and settlements; everything else is the client library's.
 """
 
 import re
-from collections.abc import Callable, Iterator, Mapping
-from datetime import datetime
+from collections.abc import Iterator, Mapping
 from functools import lru_cache
 from struct import Struct
-from typing import Any, Final
+from typing import Final
 
-from messaging import lenient
-from messaging.port import Delivery, Outgoing
-from messaging.rabbit_delivery import count_of, plain
+from messaging.port import Outgoing
 
 METHOD: Final = 1
 HEADER: Final = 2
@@ -34,9 +31,10 @@ _REJECT: Final = 60 << 16 | 90
 FRAME: Final = Struct(">BHI")  # type, channel, size of the payload
 METHOD_ID: Final = Struct(">I")
 _OVERHEAD: Final = FRAME.size + len(END)
-_CONTENT: Final = Struct(">HHQH")  # class, weight, size of the body, property flags
+CONTENT: Final = Struct(">HHQH")  # class, weight, size of the body, property flags
 _SIZE: Final = Struct(">I")
-_TAG: Final = Struct(">QB")  # delivery tag, and a bit: multiple, requeue or redelivered
+_LONG_TEXT: Final = Struct(">cI").pack
+TAG: Final = Struct(">QB")  # delivery tag, and a bit: multiple, requeue or redelivered
 _SETTLE: Final = Struct(">BHIIQBc")
 _LONG: Final = Struct(">Q")
 
@@ -79,18 +77,18 @@ class Encoder:
         before, after = b"", b""
         if correlation_id:
             flags |= _CORRELATION_ID
-            before = short_text(correlation_id)
+            before = _short(correlation_id)
         if kind:
             flags |= _TYPE
             after = short_text(kind)
         properties = b"".join(
             (
-                _CONTENT.pack(60, 0, len(body), flags),
+                CONTENT.pack(60, 0, len(body), flags),
                 _CONTENT_TYPE,
                 table(message.headers),
                 _PERSISTENT,
                 before,
-                short_text(message_id),
+                _short(message_id),
                 _LONG.pack(seconds),
                 after,
                 self._ending,
@@ -144,10 +142,13 @@ def reject(channel: int, tag: int) -> bytes:
     return _SETTLE.pack(METHOD, channel, 13, _REJECT, tag, True, END)
 
 
-@lru_cache(maxsize=4096)
-def short_text(text: str) -> bytes:
+def _short(text: str) -> bytes:
     raw = text.encode()
-    return bytes((len(raw),)) + raw
+    return len(raw).to_bytes() + raw
+
+
+short_text: Final = lru_cache(maxsize=1024)(_short)
+"""For texts that many messages have in common."""
 
 
 def table(headers: Mapping[str, str | int]) -> bytes:
@@ -165,7 +166,7 @@ def _value(value: str | int) -> bytes:
     match value:
         case str():
             raw = value.encode()
-            return b"S" + _SIZE.pack(len(raw)) + raw
+            return _LONG_TEXT(b"S", len(raw)) + raw
         case bool():
             return b"t\x01" if value else b"t\x00"
         case _ if -(2**31) <= value < 2**31:
@@ -176,122 +177,11 @@ def _value(value: str | int) -> bytes:
 
 def settlement(payload: bytes) -> tuple[int, bool]:
     """Of a confirm: its tag, and whether it counts for all before it as well."""
-    tag, bits = _TAG.unpack_from(payload, METHOD_ID.size)
+    tag, bits = TAG.unpack_from(payload, METHOD_ID.size)
     return tag, bool(bits & 1)
 
 
 def body_size(header: bytes) -> int:
     """How many bytes of body follow a content header."""
-    size: int = _CONTENT.unpack_from(header)[2]
+    size: int = CONTENT.unpack_from(header)[2]
     return size
-
-
-def message_id_of(header: bytes) -> str | None:
-    """Of a returned message."""
-    found = _properties(header).get("message_id")
-    return found if isinstance(found, str) else None
-
-
-def delivery_of(method: bytes, header: bytes, body: bytes, *, queue: str, session: int) -> Delivery:
-    """A delivery from its frames' payloads, whatever they hold: nothing here raises."""
-    offset = METHOD_ID.size
-    offset += 1 + method[offset]  # the consumer's tag: the channel has no other consumer
-    tag, redelivered = _TAG.unpack_from(method, offset)
-    exchange, offset = _text_at(method, offset + _TAG.size)
-    routing_key, _ = _text_at(method, offset)
-    properties = _properties(header)
-    headers = properties.pop("headers", {})
-    return Delivery(
-        queue=queue,
-        exchange=exchange,
-        routing_key=routing_key,
-        body=body,
-        tag=tag,
-        session=session,
-        redelivered=bool(redelivered & 1),
-        delivery_count=count_of(headers.pop("x-delivery-count", 0)),
-        headers=headers,
-        **properties,
-    )
-
-
-def _text_at(payload: bytes, offset: int) -> tuple[str, int]:
-    end = offset + 1 + payload[offset]
-    raw = payload[offset + 1 : end]
-    return _text(raw), end
-
-
-def _text(raw: bytes) -> str:
-    if raw.isascii() and b"\0" not in raw:
-        return raw.decode("ascii")
-    return raw.decode(errors="backslashreplace").replace("\0", "\\x00")
-
-
-def _headers_at(payload: bytes, offset: int) -> tuple[dict[str, Any], int]:
-    end = offset + _SIZE.size + _SIZE.unpack_from(payload, offset)[0]
-    headers: dict[str, Any] = {}
-    at = offset + _SIZE.size
-    while at < end:  # texts, which nearly all headers are; one other kind: the library's way
-        start = at + 1 + payload[at]
-        if payload[start] != ord("S"):
-            return plain(lenient.table(payload[offset:end])[1]), end
-        stop = start + 5 + _SIZE.unpack_from(payload, start + 1)[0]
-        if stop > end:
-            return plain(lenient.table(payload[offset:end])[1]), end
-        headers[_text(payload[at + 1 : start])] = payload[start + 5 : stop].decode(
-            errors="backslashreplace"
-        )
-        at = stop
-    return headers, end
-
-
-def _skip_text(payload: bytes, offset: int) -> tuple[None, int]:
-    return None, offset + 1 + payload[offset]
-
-
-def _skip_octet(_payload: bytes, offset: int) -> tuple[None, int]:
-    return None, offset + 1
-
-
-def _moment_at(payload: bytes, offset: int) -> tuple[datetime | None, int]:
-    """None for what is beyond Python's calendar."""
-    _, moment = lenient.moment(payload[offset : offset + _LONG.size])
-    return moment, offset + _LONG.size
-
-
-_Reader = Callable[[bytes, int], tuple[Any, int]]
-_READERS: Final[tuple[tuple[int, str | None, _Reader], ...]] = (
-    (0x8000, "content_type", _text_at),
-    (0x4000, "content_encoding", _text_at),
-    (0x2000, "headers", _headers_at),
-    (0x1000, None, _skip_octet),  # delivery mode
-    (0x0800, None, _skip_octet),  # priority
-    (0x0400, "correlation_id", _text_at),
-    (0x0200, None, _skip_text),  # reply to
-    (0x0100, None, _skip_text),  # expiration
-    (0x0080, "message_id", _text_at),
-    (0x0040, "timestamp", _moment_at),
-    (0x0020, "type", _text_at),
-    (0x0010, "user_id", _text_at),
-    (0x0008, "app_id", _text_at),
-)
-
-
-@lru_cache(maxsize=256)
-def _readers(flags: int) -> tuple[tuple[str | None, _Reader], ...]:
-    return tuple((name, reader) for flag, name, reader in _READERS if flags & flag)
-
-
-def _properties(header: bytes) -> dict[str, Any]:
-    """What the content header says; of a malformed one, all before the fault."""
-    found: dict[str, Any] = {}
-    flags: int = _CONTENT.unpack_from(header)[3]
-    offset = _CONTENT.size
-    try:
-        for name, read in _readers(flags):
-            value, offset = read(header, offset)
-            if name:
-                found[name] = value
-    except (ValueError, IndexError, OverflowError):
-        pass
-    return found

@@ -13,7 +13,7 @@ from pamqp import commands, constants, frame
 from pamqp.exceptions import PAMQPException
 from pamqp.header import ContentHeader
 
-from messaging import lenient, wire
+from messaging import lenient, received
 from messaging.poison import poison, short_text, sized, with_properties
 from messaging.port import Delivery
 from messaging.rabbit_delivery import delivery_of
@@ -148,7 +148,7 @@ def in_bulk_a_delivery_is_read_as_the_library_reads_it(
         body=b"body",
         channel=cast("AbstractChannel", None),
     )
-    read = wire.delivery_of(method, header, b"body", queue="q", session=1)
+    read = received.delivery_of(method, header, b"body", queue="q", session=1)
     assert _values(read) == _values(delivery_of(message, queue="q", session=1))
 
 
@@ -159,7 +159,7 @@ def in_bulk_no_header_of_a_message_raises(data: st.DataObject) -> None:
     header = sample.payload[:14] + payload
     if sample.frame_type == constants.FRAME_HEADER:
         method = frame.marshal(commands.Basic.Deliver("tag", 1, False, "", "key"), 1)[7:-1]
-        assert wire.delivery_of(method, header, b"", queue="q", session=1).tag == 1
+        assert received.delivery_of(method, header, b"", queue="q", session=1).tag == 1
 
 
 @target(st.tuples(TABLES, st.data()), examples=80)

@@ -5,7 +5,7 @@ import asyncio
 import pytest
 from pamqp import body, commands, frame, header
 
-from messaging import rabbit_fitness, wire
+from messaging import rabbit_fitness, received, wire
 from messaging.rabbit_fitness import fitting_connect
 from messaging.rabbit_tap import Tap, TappedConnection
 from tests.conformance.worlds import RabbitWorld
@@ -21,11 +21,11 @@ class Listener:
         self.heard: list[object] = []
 
     def delivered(self, method: bytes, header: bytes, body: bytes) -> None:
-        delivery = wire.delivery_of(method, header, body, queue="q", session=1)
+        delivery = received.delivery_of(method, header, body, queue="q", session=1)
         self.heard.append((delivery.tag, delivery.body))
 
     def returned(self, header: bytes) -> None:
-        self.heard.append(("returned", wire.message_id_of(header)))
+        self.heard.append(("returned", received.message_id_of(header)))
 
     def confirmed(self, tag: int, *, multiple: bool, is_refused: bool) -> None:
         self.heard.append(("refused" if is_refused else "confirmed", tag, multiple))

@@ -8,12 +8,13 @@ from pamqp import commands, frame
 from pamqp.body import ContentBody
 from pamqp.header import ContentHeader
 
-from messaging import lenient, wire
+from messaging import lenient, received, wire
 from messaging.poison import poison
-from messaging.port import Outgoing
+from messaging.port import Delivery, Outgoing
 
 CHANNEL = 3
 SECONDS = 1_900_000_000
+EMPTY_HEADER = b"\x00\x3c" + bytes(12)
 
 
 def test_a_publish_is_read_as_it_was_meant() -> None:
@@ -104,14 +105,48 @@ def test_confirms_are_read() -> None:
 
 @pytest.mark.parametrize("sample", list(poison(lenient.MAX_DEPTH)), ids=lambda sample: sample.name)
 def test_malformed_frames_are_read_leniently(sample: Any) -> None:
-    method = frame.marshal(commands.Basic.Deliver("tag", 5, False, "x", "key"), CHANNEL)[7:-1]
-    header = b"\x00\x3c" + bytes(12)
+    method = _method()
+    header = EMPTY_HEADER
     if sample.attribute == "routing_key":
-        delivery = wire.delivery_of(sample.payload, header, b"", queue="q", session=1)
+        delivery = received.delivery_of(sample.payload, header, b"", queue="q", session=1)
     else:
-        delivery = wire.delivery_of(method, sample.payload, b"", queue="q", session=1)
+        delivery = received.delivery_of(method, sample.payload, b"", queue="q", session=1)
     attribute = sample.attribute.rpartition(".")[2].replace("message_type", "type")
     assert getattr(delivery, attribute) == sample.expected
+
+
+@pytest.mark.parametrize("number", [0, -1, 2**31 - 1, -(2**31), 2**31, -(2**63), True])
+def test_headers_of_any_kind_come_back(number: int) -> None:
+    headers = {"n": number, "text": "ß"}
+    data = _encoder().publish(_message(headers=headers), message_id="m", seconds=SECONDS)
+    delivery = _delivered(data)
+    assert delivery.headers == headers
+    assert (delivery.message_id, delivery.app_id) == ("m", "app")
+    assert delivery.timestamp == datetime.fromtimestamp(SECONDS, UTC)
+
+
+@pytest.mark.parametrize("size", range(60))
+def test_a_header_that_is_cut_off_is_read_as_far_as_it_goes(size: int) -> None:
+    data = _encoder().publish(_message(headers={"n": 7}), message_id="m", seconds=SECONDS)
+    cut = _payload_of_header(data)[: len(EMPTY_HEADER) + size]
+    delivery = received.delivery_of(_method(), cut, b"", queue="q", session=1)
+    assert delivery.headers in ({}, {"n": 7})
+
+
+def _delivered(data: bytes) -> Delivery:
+    header = _payload_of_header(data)
+    return received.delivery_of(_method(), header, b"", queue="q", session=1)
+
+
+def _method() -> bytes:
+    return frame.marshal(commands.Basic.Deliver("tag", 5, False, "x", "key"), CHANNEL)[7:-1]
+
+
+def _payload_of_header(data: bytes) -> bytes:
+    """Of the second frame."""
+    start = wire.FRAME.size + wire.FRAME.unpack_from(data)[2] + len(wire.END)
+    size = wire.FRAME.unpack_from(data, start)[2]
+    return data[start + wire.FRAME.size :][:size]
 
 
 def _message(**changes: Any) -> Outgoing:
