@@ -3,6 +3,7 @@
 import hashlib
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any, Final
 
 from messaging import limits, reading, rejection
@@ -136,7 +137,7 @@ def command_message(  # noqa: PLR0913  # one for each field of CONTRACT §2, all
         "saga-direction": direction.value,
         "saga-command-id": command_id or command_id_for(saga_id, step_name, direction),
         "saga-attempt": attempt,
-        "saga-deadline": deadline.astimezone(UTC).isoformat() if deadline else None,
+        "saga-deadline": _moment(deadline) if deadline else None,
         EPOCH_HEADER: epoch,
         "traceparent": traceparent,
     }
@@ -248,6 +249,11 @@ def _to_starts(
         correlation_id=saga_id,
         headers=headers,
     )
+
+
+@lru_cache(maxsize=256)  # the commands of a batch have few deadlines among them
+def _moment(deadline: datetime) -> str:
+    return deadline.astimezone(UTC).isoformat()
 
 
 def _known(headers: Mapping[str, str | int | None]) -> dict[str, str | int]:

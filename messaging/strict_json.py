@@ -44,8 +44,7 @@ def parse_object(body: bytes, *, limit: int = MAX_BODY_BYTES) -> dict[str, Any]:
 def dump(value: object) -> bytes:
     """`value` as compact UTF-8 JSON. ProtocolError if it cannot be written."""
     try:
-        text = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
-        return text.encode()
+        return _ENCODER.encode(value).encode()
     except UnicodeEncodeError as error:
         raise _lone_surrogate() from error
     except RecursionError as error:
@@ -128,6 +127,7 @@ def _constant(name: str) -> None:
     raise ProtocolError("bad_json", f"{name} is no JSON")
 
 
+_ENCODER: Final = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"))
 _DECODER: Final = json.JSONDecoder(
     object_pairs_hook=_object,
     parse_int=_integer,

@@ -7,7 +7,9 @@ import time
 import uuid
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
+
+_canonical: Final = json.JSONEncoder(sort_keys=True, separators=(",", ":")).encode
 
 
 def new_saga_id() -> str:
@@ -24,8 +26,7 @@ def saga_id_for(message_identity: str, sent_at: datetime | None) -> str:
 
 def digest_of(saga_type: str, data: Mapping[str, Any]) -> str:
     """What makes two starts the same: their type and data, however the keys are ordered."""
-    canonical = json.dumps([saga_type, data], sort_keys=True, separators=(",", ":"))
-    return hashlib.sha256(canonical.encode()).hexdigest()
+    return hashlib.sha256(_canonical([saga_type, data]).encode()).hexdigest()
 
 
 def _uuid7(milliseconds: int, entropy: int) -> str:

@@ -57,11 +57,12 @@ class Draft:
 
     def move(self, step: Step, status: StepStatus, note: str | None = None, **changes: Any) -> Step:
         """Give the step its new status. What it owed is settled by that."""
+        name = step.name
         moved = changed(step, status=status, **changes)
-        self._write(step.name, step.status, status, note, moved, error=changes.get("error"))
+        self._write(name, step.status, status, note, moved, error=changes.get("error"))
         self.change(
             steps=self._steps_with(moved),
-            outbound=tuple(owed for owed in self.saga.outbound if owed.step != step.name),
+            outbound=tuple([owed for owed in self.saga.outbound if owed.step != name]),
         )
         return moved
 
@@ -87,7 +88,8 @@ class Draft:
         return fresh
 
     def _steps_with(self, fresh: Step) -> tuple[Step, ...]:
-        return tuple([fresh if old.name == fresh.name else old for old in self.saga.steps])
+        name = fresh.name
+        return tuple([fresh if old.name == name else old for old in self.saga.steps])
 
     def owe(self, outbound: Outbound) -> None:
         """Send this, and keep it in the row until it is known to have left."""

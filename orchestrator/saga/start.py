@@ -4,7 +4,6 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
-from orchestrator.saga.changed import changed
 from orchestrator.saga.draft import SEND_GUARD, Delay, Draft
 from orchestrator.saga.flow import proceed
 from orchestrator.saga.plan import OnExhausted, PlannedStep
@@ -50,9 +49,9 @@ def begin(
 
     `cause` is the identity of the start message; without one the clock guards the sending.
     """
-    steps = tuple(Step(plan=planned) for planned in plan)
-    planned = changed(saga, steps=steps, on_exhausted=on_exhausted, resend_at=None)
-    draft = Draft(planned, now=now, delay=delay, by="clock", message=cause, actor=actor)
+    steps = tuple([Step(plan=planned) for planned in plan])
+    draft = Draft(saga, now=now, delay=delay, by="clock", message=cause, actor=actor)
+    draft.change(steps=steps, on_exhausted=on_exhausted, resend_at=None)
     draft.note(None, "started")
     proceed(draft)
     if cause is None:

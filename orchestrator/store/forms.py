@@ -47,14 +47,13 @@ class Shape:
         self._values_of = attrgetter(*fields)
         self._writers = [(f'"{name}":', form.write) for name, form in fields.items()]
         self._readers = {name: form.read for name, form in fields.items()}
-        self._omit_zero = omit_zero
+        self._omitted = (None, 0) if omit_zero else (None,)
 
     def write(self, value: object) -> str:
-        omitted = int if self._omit_zero else ()
         texts = [
             key + write(field)
             for (key, write), field in zip(self._writers, self._values_of(value), strict=True)
-            if field or (field is not None and not isinstance(field, omitted))
+            if field or field not in self._omitted
         ]
         return f"{{{','.join(texts)}}}"
 

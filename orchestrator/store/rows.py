@@ -59,7 +59,7 @@ class SagaRow(NamedTuple):
 
 
 class HistoryRow(NamedTuple):
-    """The columns of `saga_history`, in the order of the table."""
+    """The columns of `saga_history`, in the order of the table: after the id, a Transition's."""
 
     saga_id: str
     version: int
@@ -102,19 +102,7 @@ def row_of(saga: Saga, *, known: Saga | None = None) -> SagaRow:
 def history_of(decisions: Iterable[Decision]) -> list[HistoryRow]:
     """The lines that these decisions append to the history."""
     return [
-        HistoryRow(
-            decision.saga.saga_id,
-            line.version,
-            line.at,
-            line.step,
-            str(line.before),
-            str(line.after),
-            line.cause,
-            line.actor,
-            line.attempt,
-            line.note,
-            line.error,
-        )
+        HistoryRow(decision.saga.saga_id, *line)
         for decision in decisions
         for line in decision.transitions
     ]

@@ -68,11 +68,13 @@ def _advanced(decision: Decision, is_new: bool) -> SagaAdvanced:
 def _lifetime(decision: Decision) -> timedelta | None:
     """From its start to its end, if this decision has ended it."""
     saga = decision.saga
+    if saga.ended_at is None:
+        return None
     has_just_ended = any(
         each.step is None and each.before != each.after and each.after == saga.state
         for each in decision.transitions
     )
-    return saga.ended_at - saga.created_at if saga.ended_at and has_just_ended else None
+    return saga.ended_at - saga.created_at if has_just_ended else None
 
 
 def _move(step: Step | None, transition: Transition) -> StepMoved:
