@@ -57,12 +57,11 @@ class Draft:
 
     def move(self, step: Step, status: StepStatus, note: str | None = None, **changes: Any) -> Step:
         """Give the step its new status. What it owed is settled by that."""
-        name = step.name
         moved = changed(step, status=status, **changes)
-        self._write(name, step.status, status, note, moved, error=changes.get("error"))
+        self._write(step.name, step.status, status, note, moved, error=changes.get("error"))
         self.change(
             steps=self._steps_with(moved),
-            outbound=tuple([owed for owed in self.saga.outbound if owed.step != name]),
+            outbound=tuple(owed for owed in self.saga.outbound if owed.step != step.name),
         )
         return moved
 
