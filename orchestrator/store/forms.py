@@ -31,7 +31,7 @@ def data_text(data: Mapping[str, Any]) -> str:
 
 
 class _Form(NamedTuple):
-    """How a field becomes JSON text, and comes back from parsed JSON; None: as it is."""
+    """How a field becomes JSON text, and how it comes back from parsed JSON; None: as it is."""
 
     write: Callable[[Any], str]
     read: Callable[[Any], Any] | None = None
