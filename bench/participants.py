@@ -1,4 +1,6 @@
-"""What a command costs a participant: `python -m bench.participants`, beside a broker and a Postgres.
+"""What a command costs a participant, over a real broker and Postgres.
+
+    python -m bench.participants
 
 The commands wait in the queue before the clock starts, and nobody reads the replies: the
 processor time is that of the participant alone, with its guard.
@@ -7,6 +9,7 @@ processor time is that of the participant alone, with its guard.
 import argparse
 import asyncio
 import resource
+import sys
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Sequence
@@ -170,7 +173,9 @@ async def empty_database(url: str) -> AsyncIterator[str]:
             await connection.execute(f"DROP DATABASE IF EXISTS {DATABASE} WITH (FORCE)")
 
 
-async def measure(case: Case, commands: int, new_broker: Callable[[], Broker], url: str) -> Measured:
+async def measure(
+    case: Case, commands: int, new_broker: Callable[[], Broker], url: str
+) -> Measured:
     async with new_broker() as broker:
         await broker.wait_ready(10)
         await _fill(broker, [encode_command(NAMES, command(case, n)) for n in range(commands)])
@@ -206,9 +211,7 @@ async def _timed(case: Case, runner: Runner, tally: Tally, commands: int) -> Mea
     await work
     if tally.outcomes != {"completed": commands}:
         raise SystemExit(f"{case.name}: not every command was completed: {tally.outcomes}")
-    return Measured(
-        case=case.name, commands=commands, seconds=seconds, cpu=used, sizes=tally.sizes
-    )
+    return Measured(case=case.name, commands=commands, seconds=seconds, cpu=used, sizes=tally.sizes)
 
 
 def _cpu() -> float:
@@ -221,7 +224,9 @@ async def run(chosen: argparse.Namespace) -> None:
         for _ in range(chosen.rounds):
             for case in CASES:
                 if chosen.only in case.name:
-                    print(await measure(case, chosen.commands, new_broker, url), flush=True)
+                    measured = await measure(case, chosen.commands, new_broker, url)
+                    sys.stdout.write(f"{measured}\n")
+                    sys.stdout.flush()
 
 
 def main() -> None:
