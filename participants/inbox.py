@@ -57,7 +57,7 @@ class SharedClaim(Claim, Protocol):
 
     async def undo(self) -> None:
         """End the session as if it had not been. Raises Conflict if that cannot be done for
-        this step alone: then leave all claims by the error, and nothing is stored."""
+        this step alone: leave all claims by the error, and nothing is stored."""
         ...
 
 
@@ -84,14 +84,15 @@ class Inbox(Protocol):
         ...
 
     def claim_all(
-        self, keys: Collection[Key]
+        self, keys: Collection[Key], *, is_divisible: bool
     ) -> AbstractAsyncContextManager[Mapping[Key, SharedClaim]]:
         """Claim many steps, and store them and all effects together, as `claim` does for one.
 
-        Who held a step is waited for as briefly as holds up nobody. Raises Conflict, on
-        entering or on leaving, if somebody else was or is at one of the steps: then nothing
-        is stored, and each can be claimed by itself. Only on leaving it is known that nobody
-        was, so whatever is done meanwhile must be undone with the claims, or bear repeating.
+        `is_divisible`: a session can be undone by itself, which costs two statements more for
+        each; otherwise `undo` raises Conflict where a session was asked for. Raises Conflict
+        also, on entering or on leaving, if somebody else is or was at one of the steps: who
+        holds one is waited for no longer than a moment, and only on leaving it is known that
+        nobody was there. After a Conflict nothing is stored.
         """
         ...
 

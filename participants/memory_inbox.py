@@ -80,7 +80,9 @@ class MemoryInbox:
             self._forget_if_unused(key, row)
 
     @asynccontextmanager
-    async def claim_all(self, keys: Collection[Key]) -> AsyncIterator[Mapping[Key, SharedClaim]]:
+    async def claim_all(
+        self, keys: Collection[Key], *, is_divisible: bool
+    ) -> AsyncIterator[Mapping[Key, SharedClaim]]:
         async with AsyncExitStack() as held:
             claims = {}
             try:

@@ -98,11 +98,13 @@ class SqlInbox:
                     await claim.close()
 
     @asynccontextmanager
-    async def claim_all(self, keys: Collection[Key]) -> AsyncIterator[Mapping[Key, SharedClaim]]:
+    async def claim_all(
+        self, keys: Collection[Key], *, is_divisible: bool
+    ) -> AsyncIterator[Mapping[Key, SharedClaim]]:
         with as_unavailable():
             async with self._gate(), self.engine.connect() as connection:
                 with as_conflict():
-                    held = await hold(connection, keys)
+                    held = await hold(connection, keys, is_divisible=is_divisible)
                 try:
                     yield held.claims
                     with as_conflict():

@@ -72,25 +72,34 @@ _STATEMENTS: Final = {dialect: _statements(dialect) for dialect in _GIVEN}
 
 
 class _WatchedSession(Session):
-    """Knows whether its handler has committed something: a rollback no longer undoes that."""
+    """Knows whether its handler has ended a transaction, and so drawn a line of its own."""
 
-    has_committed = False
+    has_ended_one = False
 
 
 @event.listens_for(_WatchedSession, "after_commit")
-def _note_commit(session: _WatchedSession) -> None:
-    session.has_committed = True
+@event.listens_for(_WatchedSession, "after_rollback")
+def _note_end(session: _WatchedSession) -> None:
+    session.has_ended_one = True
 
 
 class SharedSqlClaim:
-    """One of the steps. Its handler works in a savepoint, which can be undone by itself."""
+    """One of the steps, and the session of its handler, in a savepoint if it `is_divisible`."""
 
-    def __init__(self, connection: AsyncConnection, key: Key, entry: Entry | None) -> None:
+    def __init__(
+        self,
+        connection: AsyncConnection,
+        key: Key,
+        entry: Entry | None,
+        *,
+        is_divisible: bool,
+    ) -> None:
         self.key: Final = key
         self.entry = entry
         self.is_new: Final = entry is None
         self.is_saved = False
         self._connection = connection
+        self._is_divisible = is_divisible
         self._session: AsyncSession | None = None
 
     def session(self) -> AsyncSession:
@@ -98,7 +107,7 @@ class SharedSqlClaim:
             self._session = AsyncSession(
                 bind=self._connection,
                 sync_session_class=_WatchedSession,
-                join_transaction_mode="create_savepoint",
+                join_transaction_mode="create_savepoint" if self._is_divisible else "rollback_only",
                 expire_on_commit=False,
             )
         return self._session
@@ -108,24 +117,32 @@ class SharedSqlClaim:
         self.is_saved = True
 
     async def keep(self) -> None:
-        if self._session is not None:
-            await self._session.commit()
-            await self.close()
+        if self._session is None:
+            return
+        if self._has_lines_of_its_own() and not self._is_divisible:
+            raise self._not_alone()  # a rollback of its own was one for all
+        await self._session.commit()
+        await self.close()
 
     async def undo(self) -> None:
-        session = self._session
-        if session is None:
+        if self._session is None:
             return
-        watched = session.sync_session
-        if isinstance(watched, _WatchedSession) and watched.has_committed:
-            raise Conflict(f"the handler of {self.key.step_name!r} has committed what must go")
-        await session.rollback()
+        if self._has_lines_of_its_own() or not self._is_divisible:
+            raise self._not_alone()
+        await self._session.rollback()
         await self.close()
 
     async def close(self) -> None:
         session, self._session = self._session, None
         if session is not None:
             await session.close()
+
+    def _has_lines_of_its_own(self) -> bool:
+        session = self._session and self._session.sync_session
+        return isinstance(session, _WatchedSession) and session.has_ended_one
+
+    def _not_alone(self) -> Conflict:
+        return Conflict(f"step {self.key.step_name!r} cannot be undone without the others")
 
 
 class Held:
@@ -134,12 +151,15 @@ class Held:
     def __init__(self, connection: AsyncConnection, claims: Mapping[Key, SharedSqlClaim]) -> None:
         self.claims: Final = claims
         self._connection = connection
+        self._transaction = connection.get_transaction()
 
     async def finish(self) -> None:
         """Commit all entries and effects together, or undo them all."""
-        statements = _STATEMENTS[self._connection.dialect.name]
+        if self._transaction is None or not self._transaction.is_active:
+            raise Conflict("a handler has ended the transaction of the others")
         saved = [each for each in self.claims.values() if each.is_saved]
         new = [each for each in saved if each.is_new]
+        statements = _STATEMENTS[self._connection.dialect.name]
         if len(new) < len(saved):
             changed = (each for each in saved if not each.is_new)
             await self._connection.execute(statements.update, _rows(changed))
@@ -154,7 +174,7 @@ class Held:
             await each.close()
 
 
-async def hold(connection: AsyncConnection, keys: Collection[Key]) -> Held:
+async def hold(connection: AsyncConnection, keys: Collection[Key], *, is_divisible: bool) -> Held:
     """Begin the transaction, and lock what is there of `keys`.
 
     What is not there is inserted only at the end. Whoever inserts it meanwhile wins.
@@ -165,9 +185,11 @@ async def hold(connection: AsyncConnection, keys: Collection[Key]) -> Held:
     asked = [{"saga_id": key.saga_id, "step_name": key.step_name} for key in keys]
     found = await connection.execute(_STATEMENTS[dialect].look, {"rows": _json(asked)})
     entries = {Key(row.saga_id, row.step_name): entry_of(row) for row in found}
-    return Held(
-        connection, {key: SharedSqlClaim(connection, key, entries.get(key)) for key in keys}
-    )
+    claims = {
+        key: SharedSqlClaim(connection, key, entries.get(key), is_divisible=is_divisible)
+        for key in keys
+    }
+    return Held(connection, claims)
 
 
 def _rows(claims: Iterable[SharedSqlClaim]) -> Mapping[str, str]:

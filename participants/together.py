@@ -1,10 +1,11 @@
 """Many commands, executed once each and together: the guard's rules in one transaction."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 from chassis.failpoints import Failpoint, reach
 from messaging.contract import Command
+from messaging.errors import Conflict
 from participants.assignment import Assignment
 from participants.context import Context
 from participants.execution import Answer, answer_without_handler, returned_by, store_success
@@ -35,18 +36,33 @@ class BatchExecutor:
         Raises Unavailable when the database is away: execute the batch again, later. After
         any other error nothing is stored, and each command has to be executed by itself.
         """
-        aside: set[Key] = set()
-        answers: list[Answer | None] = []
-        async with self._inbox.claim_all({each.key for each in batch}) as claims:
-            for each in batch:
-                # In the order of their arrival, also those of one step.
-                is_aside = each.key in aside
-                answer = None if is_aside else await self._answer_to(each, claims[each.key])
-                if answer is None:
-                    aside.add(each.key)
-                answers.append(answer)
+        try:
+            return await self._attempt(batch, is_divisible=False)
+        except Conflict:  # rare; to be ready for it each time would cost more than the batch
+            return await self._attempt(batch, is_divisible=True)
+
+    async def _attempt(
+        self, batch: Sequence[Assignment], *, is_divisible: bool
+    ) -> Sequence[Answer | None]:
+        keys = {each.key for each in batch}
+        async with self._inbox.claim_all(keys, is_divisible=is_divisible) as claims:
+            answers = await self._answers_to(batch, claims)
             await reach(Failpoint.GUARD_BEFORE_BATCH_COMMIT)
         await reach(Failpoint.GUARD_AFTER_BATCH_COMMIT)
+        return answers
+
+    async def _answers_to(
+        self, batch: Sequence[Assignment], claims: Mapping[Key, SharedClaim]
+    ) -> Sequence[Answer | None]:
+        """In the order of their arrival, also those of one step."""
+        aside: set[Key] = set()
+        answers: list[Answer | None] = []
+        for each in batch:
+            is_aside = each.key in aside
+            answer = None if is_aside else await self._answer_to(each, claims[each.key])
+            if answer is None:
+                aside.add(each.key)
+            answers.append(answer)
         return answers
 
     async def _answer_to(self, assignment: Assignment, claim: SharedClaim) -> Answer | None:
