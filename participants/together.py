@@ -5,7 +5,7 @@ from typing import Final
 
 from chassis.failpoints import Failpoint, reach
 from messaging.contract import Command
-from messaging.errors import Conflict
+from messaging.errors import Conflict, Unavailable
 from participants.assignment import Assignment
 from participants.context import Context
 from participants.execution import Answer, answer_without_handler, returned_by, store_success
@@ -21,6 +21,9 @@ from participants.guard import (
 )
 from participants.inbox import Inbox, Key, SharedClaim
 from participants.outcome import Broken, Failed, Outcome, Unsendable, outcome_of
+
+# Postgres keeps 64 savepoints at hand for each transaction; one with more slows down all others.
+_PART: Final = 64
 
 
 class BatchExecutor:
@@ -39,7 +42,16 @@ class BatchExecutor:
         try:
             return await self._attempt(batch, is_divisible=False)
         except Conflict:  # rare; to be ready for it each time would cost more than the batch
-            return await self._attempt(batch, is_divisible=True)
+            parts = [batch[start : start + _PART] for start in range(0, len(batch), _PART)]
+            return [answer for part in parts for answer in await self._answers_to_part(part)]
+
+    async def _answers_to_part(self, part: Sequence[Assignment]) -> Sequence[Answer | None]:
+        try:
+            return await self._attempt(part, is_divisible=True)
+        except Unavailable:
+            raise
+        except Exception:  # other parts may be stored already
+            return [None] * len(part)
 
     async def _attempt(
         self, batch: Sequence[Assignment], *, is_divisible: bool
