@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 _AWAITED: Final = frozenset({State.LATER, State.COMPENSATING})
 _NEVER: Final = datetime.min.replace(tzinfo=UTC)
-_PATIENCE: Final = 1.0  # seconds: many steps must not wait long for one
+_PATIENCE: Final = 0.5  # seconds: many steps must not wait long for one
 
 
 @dataclass(slots=True)

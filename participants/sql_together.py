@@ -15,7 +15,7 @@ from participants.inbox import Key
 from participants.sql_table import entry_of, saga_inbox, stored_form
 
 # Many commands must not wait long for one. A handler's own statements give up after it, too.
-_PATIENCE: Final = text("SET LOCAL lock_timeout = '1s'")
+_PATIENCE: Final = text("SET LOCAL lock_timeout = '500ms'")
 # All rows travel as one JSON array: quicker to write than an SQL array for each column. And
 # they are touched in the order of their keys, so that no two batches wait for each other.
 _GIVEN: Final = {
