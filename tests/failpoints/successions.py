@@ -61,14 +61,12 @@ def in_turn() -> tuple[Sequence[Failpoint], ...]:
     """
     of_carrier = [Failpoint.GUARD_AFTER_NOTE]
     of_dlq = sorted((each for each in Failpoint if each.startswith("dlq_")), key=_leaves_no_lease)
-    # No service of the trials has batches: tests/participants/test_batch_crashes.py sees to them.
-    of_batches = [Failpoint.GUARD_BEFORE_BATCH_COMMIT, Failpoint.GUARD_AFTER_BATCH_COMMIT]
     of_services = [
         each
         for each in Failpoint
-        if each.startswith(("guard_", "participant_")) and each not in (*of_carrier, *of_batches)
+        if each.startswith(("guard_", "participant_")) and each not in of_carrier
     ]
-    elsewhere = {*of_carrier, *of_batches, *of_dlq, *of_services}
+    elsewhere = {*of_carrier, *of_dlq, *of_services}
     return [each for each in Failpoint if each not in elsewhere], of_services, of_carrier, of_dlq
 
 
