@@ -91,6 +91,24 @@ class Executor:
 
     async def _try_several_times(self, command: Command, handler: Handler) -> Answer | Failure:
         """Each try in a transaction of its own."""
+        try:
+            return await self._try_once(command, handler)
+        except Unavailable:
+            raise
+        except Exception as error:
+            return await self._try_again(command, handler, error)
+
+    async def _try_again(
+        self, command: Command, handler: Handler, error: Exception
+    ) -> Answer | Failure:
+        """After the first try, which nearly always suffices: what counts them is not cheap."""
+        first = [error]
+
+        async def next_try() -> Answer | Failure:
+            if first:
+                raise first.pop()
+            return await self._try_once(command, handler)
+
         retrying = AsyncRetrying(
             stop=stop_after_attempt(self._tries),
             wait=self._pauses,
@@ -98,11 +116,11 @@ class Executor:
             reraise=True,
         )
         try:
-            return await retrying(self._try_once, command, handler)
+            return await retrying(next_try)
         except Unavailable:
             raise
-        except Exception as error:
-            return Broken(error=text_of(error), cause=error)
+        except Exception as last:
+            return Broken(error=text_of(last), cause=last)
 
     async def _try_once(self, command: Command, handler: Handler) -> Answer | Failure:
         """The answer, stored; or a failure, with nothing stored and everything undone."""
