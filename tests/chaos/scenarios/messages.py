@@ -226,7 +226,7 @@ def with_examples(installation: Installation) -> None:
 
 STORM = brew(Place(amqp_url="", saga_database="", shop_database="", namespace="saga"))
 # What was put among the dead letters has no reason of its own.
-FATES = frozenset({*STORM.reasons, "dead_lettered", "unknown"})
+FATES = frozenset({*STORM.reasons, "dead_lettered", "rejected", "unknown"})
 
 
 @scenario(

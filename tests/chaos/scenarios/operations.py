@@ -145,7 +145,7 @@ def stopped_at_work(world: World) -> None:
     with world.under_load(per_second=6):
         for daemon in world.installation.daemons:
             world.reach_any_moment()
-            world.play(f"SIGTERM {daemon.name}", lambda each=daemon: ends_well([each]))
+            world.play(f"SIGTERM {daemon.name}", lambda each=daemon: ends_well(each))
             daemon.start()
             daemon.wait_ready()
 
@@ -157,18 +157,25 @@ def stopped_in_outage(world: World) -> None:
             world.reach_any_moment()
             wire.freeze()
             world.last(1)
-            world.play("SIGTERM to all", lambda: ends_well(world.installation.daemons))
+            world.play("SIGTERM to all", lambda: end_in_time(world.installation.daemons))
             wire.heal()
             world.installation.start()
 
 
-def ends_well(daemons: Sequence[Daemon]) -> None:
+def ends_well(daemon: Daemon) -> None:
+    end_in_time([daemon])
+    assert daemon.exit_code == 0, f"{daemon.name} was asked to stop: {daemon.exit_code}"
+
+
+def end_in_time(daemons: Sequence[Daemon]) -> None:
+    """Exit code 0; or 1 from those that said so: a transaction hung, and comes again."""
     for daemon in daemons:
         daemon.send(signal.SIGTERM)
     deadline = time.monotonic() + DRAIN_SECONDS
     for daemon in daemons:
         code = daemon.ended(seconds=max(0.1, deadline - time.monotonic()))
-        assert code == 0, f"{daemon.name} was asked to stop and ended with exit code {code}"
+        is_told = code == 1 and "has not drained" in daemon.log
+        assert code == 0 or is_told, f"{daemon.name} was asked to stop: {code}"
 
 
 @scenario(58, "log-flood", f"{FLOOD} messages without sense, as fast as they can be sent")
