@@ -171,7 +171,7 @@ class SimulatedConsumer:
         """Begin a session."""
         if not self._is_closed:
             self._arrivals.drop()
-            self._link = Link(self._prefetch, self._arrivals.put)
+            self._link = Link(self._prefetch, lambda delivery: self._arrivals.put([delivery]))
             self._broker.queue(self._queue).attach(self._link)
 
     def detach(self) -> None:
