@@ -1,7 +1,6 @@
 """From a delivery to the command and its handler, and from an answer to what is owed."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Self
@@ -40,18 +39,16 @@ class Assignment:
     def key(self) -> Key:
         return Key(self.command.saga_id, self.command.step_name)
 
-    @contextmanager
-    def span(self) -> Iterator[None]:
+    def span(self) -> AbstractContextManager[object]:
         """The trace in which the command is executed."""
         delivery, command = self.delivery, self.command
-        with tracing.processing(
+        return tracing.processing(
             delivery.queue,
             delivery.exchange,
             delivery.routing_key,
             saga_id=command.saga_id,
             traceparent=command.traceparent,
-        ):
-            yield
+        )
 
     def addressed(self, answer: Answer) -> Answer:
         """The answer to this very attempt, within the trace that is active."""
