@@ -31,5 +31,5 @@ def merged(values: Mapping[str, Any], more: Mapping[str, Any]) -> Written:
 
 def together(*objects: str) -> str:
     """One JSON object of several that have no key in common, each of them as it is written."""
-    insides = (text.strip()[1:-1].strip() for text in objects)
-    return f"{{{','.join(filter(None, insides))}}}"
+    insides = [text.strip()[1:-1].strip() for text in objects]
+    return f"{{{','.join([inside for inside in insides if inside])}}}"
