@@ -4,10 +4,13 @@ from collections.abc import Callable
 from dataclasses import fields
 from functools import cache
 from operator import attrgetter
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 Value = TypeVar("Value")
 Put = Callable[[object, object], None]
+
+put_by_name: Final = object.__setattr__
+"""Into a frozen value that nobody else sees yet."""
 
 
 def changed(value: Value, **changes: Any) -> Value:
@@ -18,7 +21,7 @@ def changed(value: Value, **changes: Any) -> Value:
     for put, known in zip(puts, values_of(value), strict=True):
         put(copy, known)
     for name, new in changes.items():
-        object.__setattr__(copy, name, new)
+        put_by_name(copy, name, new)
     return copy
 
 

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import Any, Final
 
-from orchestrator.saga.changed import changed
+from orchestrator.saga.changed import changed, put_by_name
 from orchestrator.saga.plan import RetryPolicy
 from orchestrator.saga.state import (
     Decision,
@@ -79,7 +79,7 @@ class Draft:
     def change(self, **changes: Any) -> None:
         """Change fields of the saga that have no line in the history of their own."""
         for name, value in changes.items():
-            object.__setattr__(self.saga, name, value)  # frozen for all others
+            put_by_name(self.saga, name, value)  # frozen for all others
 
     def change_step(self, step: Step, **changes: Any) -> Step:
         fresh = changed(step, **changes)
