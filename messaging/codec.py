@@ -2,8 +2,7 @@
 
 import hashlib
 from collections.abc import Mapping
-from datetime import UTC, datetime
-from functools import lru_cache
+from datetime import datetime
 from typing import Any, Final
 
 from messaging import limits, reading, rejection
@@ -28,7 +27,7 @@ from messaging.contract import (
 from messaging.errors import ProtocolError
 from messaging.port import Delivery, Outgoing
 from messaging.strict_json import check_value, dump
-from messaging.texts import escaped, within
+from messaging.texts import escaped, moment_text, within
 from messaging.topology import Names
 
 # A command carries all of a saga's data and one result, with a little room for names.
@@ -137,7 +136,7 @@ def command_message(  # noqa: PLR0913  # one for each field of CONTRACT §2, all
         "saga-direction": direction.value,
         "saga-command-id": command_id or command_id_for(saga_id, step_name, direction),
         "saga-attempt": attempt,
-        "saga-deadline": _moment(deadline) if deadline else None,
+        "saga-deadline": moment_text(deadline) if deadline else None,
         EPOCH_HEADER: epoch,
         "traceparent": traceparent,
     }
@@ -252,11 +251,6 @@ def _to_starts(
         correlation_id=saga_id,
         headers=headers,
     )
-
-
-@lru_cache(maxsize=256)  # the commands of a batch have few deadlines among them
-def _moment(deadline: datetime) -> str:
-    return deadline.astimezone(UTC).isoformat()
 
 
 def _known(headers: Mapping[str, str | int | None]) -> dict[str, str | int]:

@@ -1,5 +1,14 @@
 """Texts from anywhere, made fit for the wire, the log and the database."""
 
+from datetime import UTC, datetime
+from functools import lru_cache
+
+
+@lru_cache(maxsize=256)  # the commands of a batch have few deadlines among them
+def moment_text(moment: datetime) -> str:
+    """RFC 3339, in UTC."""
+    return moment.astimezone(UTC).isoformat()
+
 
 def within(text: str, limit: int) -> str:
     """At most `limit` bytes of UTF-8, cut between two characters; no NUL, no lone surrogates."""
