@@ -1,0 +1,6 @@
+"""All examples that can be played, by name."""
+
+from tests.examples.bank_cases import BANK_TRANSFER
+from tests.examples.travel_cases import TRAVEL_BOOKING
+
+EXAMPLES = {example.name: example for example in (BANK_TRANSFER, TRAVEL_BOOKING)}

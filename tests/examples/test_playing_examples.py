@@ -1,0 +1,68 @@
+"""Every example on real servers: each outcome, balanced books, and the page that shows them."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.examples.bank_cases import BANK_TRANSFER
+from tests.examples.catalogue import EXAMPLES
+from tests.examples.page import ROOT, documentation_of, page_of, shown_in
+from tests.examples.playing import Example, Played, place_for, play
+from tests.examples.travel_cases import TRAVEL_BOOKING
+
+every_example = pytest.mark.parametrize("example", EXAMPLES.values(), ids=EXAMPLES)
+
+
+@pytest.fixture
+def played(
+    request: pytest.FixtureRequest, amqp_url: str, postgres_url: str, tmp_path: Path
+) -> Iterator[Played]:
+    example: Example = request.param
+    with place_for(example, amqp_url, postgres_url) as place:
+        yield play(example, place, tmp_path)
+
+
+def playing(example: Example) -> pytest.MarkDecorator:
+    return pytest.mark.parametrize("played", [example], ids=[example.name], indirect=True)
+
+
+def is_as_its_page_shows(played: Played) -> bool:
+    [shown] = shown_in(documentation_of(played.example), "text")
+    return shown.splitlines() == list(page_of(played))
+
+
+@playing(BANK_TRANSFER)
+def test_money_is_transferred_or_comes_back_to_the_cent(played: Played) -> None:
+    assert list(played.problems) == []
+    assert played.undone("frozen-0") == ["record", "debit"]
+    assert played.undone("poor-0") == []
+    assert is_as_its_page_shows(played)
+
+
+@playing(TRAVEL_BOOKING)
+def test_a_trip_is_booked_and_paid_or_released_and_not(played: Played) -> None:
+    assert list(played.problems) == []
+    assert sorted(played.undone("card-0")) == ["reserve_car", "reserve_flight", "reserve_hotel"]
+    assert sorted(played.undone("room-0")) == ["reserve_flight"]
+    assert [step.name for step in played.sagas["trip-0"].steps if "car" in step.name] == []
+    attempts = {step.name: step.attempts for step in played.sagas["busy-0"].steps}
+    assert (attempts["confirm_hotel"], attempts["confirm_flight"]) == (3, 1)
+    assert is_as_its_page_shows(played)
+
+
+@every_example
+def test_the_page_shows_the_code_as_it_is(example: Example) -> None:
+    modules = [
+        *ROOT.glob(f"orchestrator/examples/{example.module}.py"),
+        *ROOT.glob(f"participants/examples/{example.module}*.py"),
+    ]
+    sources = [module.read_text() for module in modules]
+    shown = shown_in(documentation_of(example), "python")
+    assert shown
+    assert [block for block in shown if not any(block in source for source in sources)] == []
+
+
+@every_example
+def test_the_page_says_how_to_run_it(example: Example) -> None:
+    assert f"make example NAME={example.name}\n" in shown_in(documentation_of(example), "")
