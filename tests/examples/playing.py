@@ -1,6 +1,7 @@
 """Plays an example on real servers, with its programs as processes, and looks into its books."""
 
 import asyncio
+import signal
 from collections.abc import (
     AsyncIterator,
     Awaitable,
@@ -25,7 +26,7 @@ from participants import Participant
 from participants.examples.accounting import Books
 from participants.sql_engine import engine_for
 from tests.product import audit
-from tests.product.installation import Place, installed
+from tests.product.installation import Installation, Place, installed
 from tests.product.places import drop_database, new_place, remove_topology
 
 SECONDS = 60.0
@@ -50,9 +51,21 @@ class Case:
 class Scene:
     """What somebody needs who does something while the sagas run."""
 
-    place: Place
+    installation: Installation
     client: SagaClient
     cases: Sequence[Case]
+
+    @property
+    def place(self) -> Place:
+        return self.installation.place
+
+    def restart(self) -> None:
+        """Stop all programs, as for a deploy, and start them again; blocks until they are ready."""
+        for daemon in self.installation.daemons:
+            daemon.send(signal.SIGTERM)
+        for daemon in self.installation.daemons:
+            daemon.ended()
+        self.installation.start()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -126,7 +139,7 @@ def play(example: Example, place: Place, folder: Path) -> Played:
         installation.service(f"participants.examples.{example.module}")
         asyncio.run(_fill(example, place))
         installation.start()
-        return asyncio.run(_played(example, place))
+        return asyncio.run(_played(example, installation))
 
 
 async def _fill(example: Example, place: Place) -> None:
@@ -135,12 +148,14 @@ async def _fill(example: Example, place: Place) -> None:
         await example.fill(connection)
 
 
-async def _played(example: Example, place: Place) -> Played:
+async def _played(example: Example, installation: Installation) -> Played:
+    place = installation.place
     async with SagaClient(place.saga_database) as client, books_of(place) as engine:
         for case in example.cases:
             await client.start(example.saga_type, case.data, saga_id=case.saga_id)
         if example.people:
-            await example.people(Scene(place=place, client=client, cases=example.cases))
+            scene = Scene(installation=installation, client=client, cases=example.cases)
+            await example.people(scene)
         for case in example.cases:
             await client.wait(case.saga_id, timeout=SECONDS)
         views = [await client.show(case.saga_id) for case in example.cases]

@@ -6,7 +6,7 @@ import pytest
 from sqlalchemy import insert, update
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from participants.examples import bank_books, travel_books
+from participants.examples import approval_books, bank_books, travel_books
 from participants.sql_engine import engine_for
 
 
@@ -92,4 +92,24 @@ async def test_a_trip_that_failed_and_was_not_released_shows(engine: AsyncEngine
         await connection.execute(insert(travel_books.bookings).values(row))
     assert (await travel_books.balance(engine, [])).problems == [
         "saga one: hotel released 0 times, not 1"
+    ]
+
+
+async def test_an_order_that_nobody_approved_and_an_open_request_show(
+    engine: AsyncEngine,
+) -> None:
+    async with engine.begin() as connection:
+        await approval_books.create_missing(connection)
+        await approval_books.grant(connection, "D", 100)
+        request = {"saga_id": "one", "subject": "", "cents": 60, "is_open": True}
+        await connection.execute(insert(approval_books.requests).values(request))
+        asked = {"saga_id": "one", "kind": "asked"}
+        await connection.execute(insert(approval_books.events).values(asked))
+        order = {"saga_id": "one", "kind": "ordered", "supplier": "S", "cents": 60}
+        await connection.execute(insert(approval_books.orders).values(order))
+    assert (await approval_books.balance(engine, ["one"])).problems == [
+        "1.00 was granted, but 1.00 is free and 0.60 ordered",
+        "saga one: approved 0 times, not 1",
+        "saga one: set aside 0 times, not 1",
+        "the request of one is still open",
     ]

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.examples.approval_cases import APPROVAL
 from tests.examples.bank_cases import BANK_TRANSFER
 from tests.examples.catalogue import EXAMPLES
 from tests.examples.page import ROOT, documentation_of, page_of, shown_in
@@ -51,6 +52,16 @@ def test_a_trip_is_booked_and_paid_or_released_and_not(played: Played) -> None:
     assert is_as_its_page_shows(played)
 
 
+@playing(APPROVAL)
+def test_a_person_answers_in_time_or_the_request_is_withdrawn(played: Played) -> None:
+    assert list(played.problems) == []
+    assert played.sagas["lathe-0"].data["approved_by"] == "the works office"
+    assert played.undone("no-0") == ["set_aside"]
+    assert played.undone("late-0") == ["approve", "set_aside"]
+    assert played.undone("gone-0") == ["approve", "set_aside"]
+    assert is_as_its_page_shows(played)
+
+
 @every_example
 def test_the_page_shows_the_code_as_it_is(example: Example) -> None:
     modules = [
@@ -58,7 +69,8 @@ def test_the_page_shows_the_code_as_it_is(example: Example) -> None:
         *ROOT.glob(f"participants/examples/{example.module}*.py"),
     ]
     sources = [module.read_text() for module in modules]
-    shown = shown_in(documentation_of(example), "python")
+    blocks = shown_in(documentation_of(example), "python")
+    shown = [block for block in blocks if not block.startswith("from ")]  # those are callers
     assert shown
     assert [block for block in shown if not any(block in source for source in sources)] == []
 
