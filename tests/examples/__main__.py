@@ -1,6 +1,7 @@
 """`python -m tests.examples NAME`: play an example; exit code 0 if its books balance."""
 
 import os
+import shutil
 import sys
 import tempfile
 from collections.abc import Sequence
@@ -36,7 +37,11 @@ def main(arguments: Sequence[str]) -> int:
     with place_for(example, amqp_url, postgres_url) as place:
         played = play(example, place, folder)
     print("\n".join(page_of(played)))
-    return 1 if played.problems else 0
+    if played.problems:
+        print(f"\nThe programs' logs are in {folder}.")
+        return 1
+    shutil.rmtree(folder)
+    return 0
 
 
 if __name__ == "__main__":

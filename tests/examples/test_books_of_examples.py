@@ -1,12 +1,12 @@
 """The books of the examples notice what they are there for: effects doubled, lost, half undone."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 
 import pytest
 from sqlalchemy import insert, update
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from participants.examples import approval_books, bank_books, travel_books
+from participants.examples import approval_books, bank_books, shop_books, travel_books
 from participants.sql_engine import engine_for
 
 
@@ -112,4 +112,47 @@ async def test_an_order_that_nobody_approved_and_an_open_request_show(
         "saga one: approved 0 times, not 1",
         "saga one: set aside 0 times, not 1",
         "the request of one is still open",
+    ]
+
+
+async def _shop(engine: AsyncEngine, kinds: Sequence[str], **cents: int) -> None:
+    """One order, by hand: events of these kinds, and the till's rows."""
+    async with engine.begin() as connection:
+        await shop_books.create_missing(connection)
+        for kind in kinds:
+            row = {"saga_id": "one", "kind": kind}
+            await connection.execute(insert(shop_books.events).values(row))
+        for kind, amount in cents.items():
+            row = {"saga_id": "one", "kind": kind, "cents": amount}
+            await connection.execute(insert(shop_books.till).values(row))
+
+
+async def test_a_parcel_that_was_shipped_and_not_sent_back_shows(engine: AsyncEngine) -> None:
+    await _shop(engine, ["packed", "shipped", "recalled"], charged=500, refunded=500)
+    assert (await shop_books.balance(engine, [])).problems == [
+        "saga one: recalled 1 times, not 0",
+        "saga one: return opened 0 times, not 1",
+        "saga one: return postage 0 times, not 1",
+        "saga one: return received 0 times, not 1",
+    ]
+
+
+async def test_a_refund_of_too_much_shows(engine: AsyncEngine) -> None:
+    await _shop(engine, ["packed", "recalled"], charged=500, refunded=501)
+    assert (await shop_books.balance(engine, [])).problems == [
+        "saga one: 5.00 charged, 5.01 refunded"
+    ]
+
+
+async def test_a_shelf_and_a_voucher_that_nobody_wrote_down_show(engine: AsyncEngine) -> None:
+    await _shop(engine, [])
+    shelves, vouchers = shop_books.shelves, shop_books.vouchers
+    async with engine.begin() as connection:
+        await shop_books.stock(connection, "lamp", 3)
+        await shop_books.give_voucher(connection, "V", 100)
+        await connection.execute(update(shelves).values(available=2))
+        await connection.execute(update(vouchers).values(is_redeemed=True))
+    assert (await shop_books.balance(engine, [])).problems == [
+        "article lamp: 1 are gone, 0 were taken",
+        "voucher V is redeemed 0 times",
     ]
