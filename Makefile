@@ -22,6 +22,8 @@ SAGAS ?=
 SEEDS ?= 1000
 # For how long `make fuzz` tries, for example: make fuzz MINUTES=60
 MINUTES ?= 10
+# Which example is to be played: make example NAME=travel-booking
+NAME ?= bank-transfer
 # What is measured, and how long: see `python -m bench --help`
 BENCH_ARGS ?=
 PEERS ?=
@@ -42,6 +44,10 @@ help: ## Show this help
 .PHONY: demo
 demo: $(VENV)/.for-demo ## Run some hundred orders in one process; needs no server
 	$(BIN)/saga demo $(DEMO_ARGS)
+
+.PHONY: example
+example: $(VENV)/.for-test ## Play an example on real servers, and close its books; see NAME
+	$(BIN)/python tests/services.py run -- $(BIN)/python -m tests.examples $(NAME)
 
 .PHONY: test
 test: $(VENV)/.for-test ## Run the whole suite; finds or starts RabbitMQ and PostgreSQL
