@@ -16,7 +16,7 @@ from orchestrator.registry import Registry
 from orchestrator.store.port import Store
 from orchestrator.worker.admission import Admission
 from orchestrator.worker.batches import Batches
-from orchestrator.worker.clock import Clock
+from orchestrator.worker.clock import BACKLOG_READ, Clock
 from orchestrator.worker.intake import Arrival, read_reply, read_start
 from orchestrator.worker.ledger import Senders
 from orchestrator.worker.pipeline import Pipeline, Pull
@@ -35,7 +35,11 @@ class Worker:
         registry: Registry,
         settings: OrchestratorSettings,
         observe: Observe,
+        *,
+        quiet: timedelta = BACKLOG_READ,
     ) -> None:
+        """`quiet`: how long no delivery must have come before timers count as late. Zero only
+        where nothing can wait in the queues from before, as on a broker of its own."""
         names = Names(settings.namespace)
         self._broker = broker
         self._store = store
@@ -66,6 +70,7 @@ class Worker:
             observe=observe,
             last_busy=lambda: self._replies.last_busy,
             poll_interval=settings.poll_interval,
+            quiet=quiet,
         )
 
     async def run(self, stopping: asyncio.Event) -> None:
