@@ -14,8 +14,10 @@ from orchestrator.saga.state import (
     Verdict,
 )
 from orchestrator.testing.course import Course
-from orchestrator.testing.failures import command_said, commands_said, failure, since
+from orchestrator.testing.failures import HIDDEN, command_said, commands_said, failure, since
 from orchestrator.testing.selecting import step_named
+
+__tracebackhide__ = HIDDEN
 
 
 def check_sent(

@@ -24,12 +24,15 @@ from orchestrator.saga.state import (
 from orchestrator.store.queries import show_saga, state_of
 from orchestrator.store.views import SagaView
 from orchestrator.testing.course import ByHand
+from orchestrator.testing.failures import HIDDEN
 from orchestrator.testing.programs import NAMES, Programs
 from orchestrator.testing.scripted import Call, ScriptedParticipant, Stage
 from orchestrator.testing.virtual_time import VirtualTime
 from orchestrator.testing.waiting import Waiting
 from participants.participant import Participant
 from participants.replies import Replies
+
+__tracebackhide__ = HIDDEN
 
 _ROOM: Final = 10_000
 _TESTER: Final = "the test"

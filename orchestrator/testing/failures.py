@@ -2,7 +2,8 @@
 
 from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
-from typing import Protocol
+from operator import methodcaller
+from typing import Final, Protocol
 
 from orchestrator.saga.state import Direction, Outbound, Step
 from orchestrator.testing.course import Course
@@ -10,6 +11,12 @@ from orchestrator.testing.course import Course
 
 class ScenarioFailed(AssertionError):
     """A saga did something else than its test expects, or a scenario makes no sense."""
+
+
+HIDDEN: Final = methodcaller("errisinstance", ScenarioFailed)
+"""For `__tracebackhide__`: pytest leaves out the frames between a test and what it hears."""
+
+__tracebackhide__ = HIDDEN
 
 
 class Line(Protocol):

@@ -8,7 +8,8 @@ import pytest
 try:
     from pytest_asyncio import fixture
 except ImportError:
-    fixture = pytest.fixture  # anyio's plugin runs asynchronous fixtures as they are
+    # anyio's plugin runs asynchronous fixtures as they are
+    fixture = pytest.fixture  # type: ignore[assignment]
 
 if TYPE_CHECKING:
     from orchestrator.testing.embedded import EmbeddedSagas

@@ -26,10 +26,12 @@ from orchestrator.testing.checks import (
     check_statuses,
 )
 from orchestrator.testing.course import begun
-from orchestrator.testing.failures import failure, story
+from orchestrator.testing.failures import HIDDEN, failure, story
 from orchestrator.testing.replies import completion_of, failure_of
 from orchestrator.testing.selecting import deadline_of, late_command, open_command
 from orchestrator.testing.situation import Situation
+
+__tracebackhide__ = HIDDEN
 
 BEGINNING: Final = datetime(2030, 1, 1, tzinfo=UTC)
 """When a scenario's clock begins."""

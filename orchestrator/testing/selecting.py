@@ -4,7 +4,9 @@ from datetime import datetime
 
 from orchestrator.saga.state import Direction, Outbound, OutboundKind, Step, StepStatus
 from orchestrator.testing.course import Course
-from orchestrator.testing.failures import failure
+from orchestrator.testing.failures import HIDDEN, failure
+
+__tracebackhide__ = HIDDEN
 
 _UNDER_WAY = {
     StepStatus.EXECUTING: Direction.ACTION,

@@ -8,9 +8,11 @@ from typing import Self
 from orchestrator.saga.state import Direction, Outbound, Reply
 from orchestrator.testing.checks import check_refusal, check_sent
 from orchestrator.testing.course import ByHand, Course, asked, heard, passed
-from orchestrator.testing.failures import failure
+from orchestrator.testing.failures import HIDDEN, failure
 from orchestrator.testing.replies import completion_of
 from orchestrator.testing.selecting import unseen
+
+__tracebackhide__ = HIDDEN
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

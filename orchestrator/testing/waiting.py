@@ -8,9 +8,11 @@ from typing import Final
 
 from chassis.facts import MessageRejected
 from orchestrator.store.queries import show_saga
-from orchestrator.testing.failures import ScenarioFailed, history_table, since
+from orchestrator.testing.failures import HIDDEN, ScenarioFailed, history_table, since
 from orchestrator.testing.programs import NAMES, Programs
 from orchestrator.testing.scripted import Stage
+
+__tracebackhide__ = HIDDEN
 
 _LOOK: Final = 0.003  # seconds between two looks whether anything is still in hand
 
