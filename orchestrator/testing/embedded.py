@@ -101,7 +101,7 @@ class EmbeddedSagas:
 
     async def run(
         self,
-        definition: type[SagaOrchestrator],
+        definition: type[SagaOrchestrator] | SagaOrchestrator,
         data: Mapping[str, Any] | None = None,
         *,
         saga_id: str | None = None,
@@ -111,7 +111,7 @@ class EmbeddedSagas:
 
     async def start(
         self,
-        definition: type[SagaOrchestrator],
+        definition: type[SagaOrchestrator] | SagaOrchestrator,
         data: Mapping[str, Any] | None = None,
         *,
         saga_id: str | None = None,
@@ -123,12 +123,13 @@ class EmbeddedSagas:
         """
         given, chosen = dict(data or {}), saga_id or new_saga_id()
         check_data(given)
-        self._programs.registry.register(definition())
-        plan = self._programs.registry.plan(definition.saga_type, given)
+        made = definition() if isinstance(definition, type) else definition
+        self._programs.registry.register(made)
+        plan = self._programs.registry.plan(made.saga_type, given)
         if await self._has_begun(chosen):
             raise Conflict(f"there is a saga {chosen} already; choose another id")
         await self._staff(participants_of_plan(plan))
-        request = StartRequest(saga_type=definition.saga_type, saga_id=chosen, data=given)
+        request = StartRequest(saga_type=made.saga_type, saga_id=chosen, data=given)
         await self._programs.broker.publish([encode_start(NAMES, request)])
         await self._waiting.until(lambda: self._has_begun(chosen), saga_id=None)
         return chosen

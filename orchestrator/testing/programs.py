@@ -116,8 +116,9 @@ class Programs:
 
     def raise_failures(self) -> None:
         """Raise what has brought a program down, if any is down."""
-        for task in (*self._drained, *self._cancelled):
-            if task.done() and not task.cancelled():
+        for tasks in (self._drained, self._cancelled):
+            for task in [each for each in tasks if each.done()]:
+                tasks.remove(task)  # it is raised once
                 task.result()
 
     async def idleness(self) -> Idleness | None:

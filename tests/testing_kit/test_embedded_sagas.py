@@ -63,7 +63,7 @@ async def test_a_result_is_computed_from_the_data(kit: EmbeddedSagas) -> None:
         return {"twice": 2 * data["number"]}
 
     kit.participant("echo").completes("Ping", pong)
-    assert (await kit.run(Ping, {"number": 21})).data["twice"] == 42
+    assert (await kit.run(Ping(), {"number": 21})).data["twice"] == 42
 
 
 async def test_lines_of_a_script_are_used_in_their_order(kit: EmbeddedSagas) -> None:
@@ -226,6 +226,18 @@ async def test_a_command_without_a_handler_fails_the_test(kit: EmbeddedSagas) ->
 
     kit.host(echo)
     with pytest.raises(ScenarioFailed, match=r"no command 'echo\.Ping'; it has Pong"):
+        await kit.run(Ping)
+
+
+async def test_a_program_that_breaks_down_fails_the_test_once(kit: EmbeddedSagas) -> None:
+    echo = Participant("echo")
+
+    @echo.prepare
+    async def no_tables(connection: object) -> None:
+        raise RuntimeError("no room for tables")
+
+    kit.host(echo)
+    with pytest.raises(RuntimeError, match="no room for tables"):
         await kit.run(Ping)
 
 
