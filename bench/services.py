@@ -23,9 +23,9 @@ async def _undo(data: dict[str, object], context: Context) -> None:
 
 def _participant(name: str) -> Participant:
     participant = Participant(name)
-    participant.action("Do")(_do)
-    participant.action("Refuse")(_refuse)
-    participant.compensation("Undo")(_undo)
+    participant.action("Do", batch=True)(_do)
+    participant.action("Refuse", batch=True)(_refuse)
+    participant.compensation("Undo", batch=True)(_undo)
     return participant
 
 

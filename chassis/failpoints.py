@@ -39,6 +39,8 @@ class Failpoint(StrEnum):
     GUARD_AFTER_NOTE = "guard_after_note"
     GUARD_BEFORE_COMMIT = "guard_before_commit"
     GUARD_AFTER_COMMIT = "guard_after_commit"
+    GUARD_BEFORE_BATCH_COMMIT = "guard_before_batch_commit"
+    GUARD_AFTER_BATCH_COMMIT = "guard_after_batch_commit"
     PARTICIPANT_BEFORE_PUBLISH = "participant_before_publish"
     PARTICIPANT_BEFORE_ACK = "participant_before_ack"
     DLQ_INTAKE_BEFORE_COMMIT = "dlq_intake_before_commit"

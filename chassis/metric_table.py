@@ -113,7 +113,7 @@ METRICS: Final = (
     MetricSpec(
         name="saga_batch_size",
         kind=Kind.HISTOGRAM,
-        help="Sagas decided in one transaction.",
+        help="Sagas decided, or commands handled, in one transaction.",
         buckets=_SIZES,
     ),
     MetricSpec(

@@ -220,11 +220,18 @@ class ParticipantSettings(Settings):
         description="The participant's own database, where the guard keeps its inbox. Without it"
         " the inbox is in memory, for trials only.",
     )
-    concurrency: int = Field(10, ge=1, le=10_000, description="Commands handled at a time.")
-    prefetch: Prefetch = Field(
-        default_factory=lambda known: min(2 * known.get("concurrency", 10), 65535),
-        description="Commands held unacknowledged at a time.",
-        json_schema_extra={"default_text": "twice `SAGA_CONCURRENCY`"},
+    concurrency: int = Field(
+        10,
+        ge=1,
+        le=10_000,
+        description="Commands handled at a time, by themselves; batches come on top.",
+    )
+    prefetch: Prefetch | None = Field(
+        None,
+        description="Commands held unacknowledged at a time, for each participant.",
+        json_schema_extra={
+            "default_text": "twice `SAGA_CONCURRENCY`; at least 500 for participants with batches"
+        },
     )
 
 

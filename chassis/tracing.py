@@ -68,6 +68,9 @@ def processing(
     traceparent: str | None = None,
 ) -> Iterator[Span]:
     """A consumer span, named after the semantic conventions for RabbitMQ."""
+    if traceparent is None and not _is_recorded():
+        yield trace.INVALID_SPAN  # a span for every message costs as much as to read it
+        return
     destination = _destination(exchange, routing_key, queue)
     attributes = {
         **_messaging("process", "process", destination, routing_key),
@@ -75,6 +78,11 @@ def processing(
     }
     with span(SpanKind.CONSUMER, f"process {destination}", attributes, traceparent) as current:
         yield current
+
+
+def _is_recorded() -> bool:
+    """Whether an SDK has been set up."""
+    return not isinstance(trace.get_tracer_provider(), trace.ProxyTracerProvider)
 
 
 def _destination(*parts: str) -> str:

@@ -17,7 +17,7 @@ class Arrivals:
         self._changed = asyncio.Event()
         self._is_closed = False
 
-    def put(self, deliveries: Sequence[Delivery]) -> None:
+    def put(self, *deliveries: Delivery) -> None:
         self._waiting.extend(deliveries)
         self._changed.set()
 

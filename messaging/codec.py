@@ -26,7 +26,7 @@ from messaging.contract import (
 )
 from messaging.errors import ProtocolError
 from messaging.port import Delivery, Outgoing
-from messaging.strict_json import dump
+from messaging.strict_json import check_value, dump
 from messaging.texts import escaped, within
 from messaging.topology import Names
 
@@ -158,12 +158,15 @@ def encode_reply(names: Names, reply: Reply) -> Outgoing:
         EPOCH_HEADER: reply.epoch,
         "traceparent": reply.traceparent,
     }
-    body = {"saga_id": reply.saga_id, "step_name": reply.step_name, **_said(reply)}
+    said = _said(reply)
+    body = dump({"saga_id": reply.saga_id, "step_name": reply.step_name, **said})
+    if "result" in said:
+        limits.check_parsed_result(said["result"], len(body))
     return Outgoing(
         exchange=names.replies,
         routing_key=reply.type,
         type=reply.type,
-        body=dump(body),
+        body=body,
         correlation_id=reply.saga_id,
         headers=_known(headers),
     )
@@ -224,7 +227,7 @@ def _said(reply: Reply) -> dict[str, Any]:
             return {}
         case ReplyType.STEP_COMPLETED | ReplyType.COMPENSATION_COMPLETED:
             result = dict(reply.result or {})
-            limits.check_result(result)
+            check_value(result)
             return {"result": result}
         case ReplyType.STEP_FAILED if reply.effect is not Effect.NONE:
             return {**_error(reply), "effect": reply.effect}

@@ -62,7 +62,7 @@ class MemoryConsumer:
         queue = self._server.queues.get(self._queue)
         if queue is None or self._link is not None or self._is_closed:
             return
-        self._link = Link(self._prefetch, lambda delivery: self._arrivals.put([delivery]))
+        self._link = Link(self._prefetch, self._arrivals.put)
         queue.attach(self._link)
 
     def unlink(self) -> None:

@@ -139,7 +139,7 @@ class RabbitConsumer:
     def _take(self, deliveries: Sequence[Delivery]) -> None:
         self._has_heard = True
         self._unsettled.update((each.tag, None) for each in deliveries)
-        self._arrivals.put(deliveries)
+        self._arrivals.put(*deliveries)
 
     def _detach(self) -> None:
         self._stop_feed()

@@ -91,6 +91,24 @@ class Executor:
 
     async def _try_several_times(self, command: Command, handler: Handler) -> Answer | Failure:
         """Each try in a transaction of its own."""
+        try:
+            return await self._try_once(command, handler)
+        except Unavailable:
+            raise
+        except Exception as error:
+            return await self._try_again(command, handler, error)
+
+    async def _try_again(
+        self, command: Command, handler: Handler, error: Exception
+    ) -> Answer | Failure:
+        """After the first try, which nearly always suffices: what counts them is not cheap."""
+        first = [error]
+
+        async def next_try() -> Answer | Failure:
+            if first:
+                raise first.pop()
+            return await self._try_once(command, handler)
+
         retrying = AsyncRetrying(
             stop=stop_after_attempt(self._tries),
             wait=self._pauses,
@@ -98,11 +116,11 @@ class Executor:
             reraise=True,
         )
         try:
-            return await retrying(self._try_once, command, handler)
+            return await retrying(next_try)
         except Unavailable:
             raise
-        except Exception as error:
-            return Broken(error=text_of(error), cause=error)
+        except Exception as last:
+            return Broken(error=text_of(last), cause=last)
 
     async def _try_once(self, command: Command, handler: Handler) -> Answer | Failure:
         """The answer, stored; or a failure, with nothing stored and everything undone."""
@@ -132,7 +150,7 @@ class Executor:
             verdict = verdict_on(command.direction, claim.entry, attempt=command.attempt)
             if not isinstance(verdict, Execute):
                 known = since(claim.entry, command)
-                return await _answer_without_handler(known, claim, verdict)
+                return await answer_without_handler(known, claim, verdict)
             await claim.save(after)
             await reach(Failpoint.GUARD_BEFORE_COMMIT)
         await reach(Failpoint.GUARD_AFTER_COMMIT)
@@ -150,29 +168,32 @@ async def _outcome_behind_guard(
     verdict = verdict_on(command.direction, claim.entry, attempt=command.attempt)
     command = since(claim.entry, command)
     if not isinstance(verdict, Execute):
-        return await _answer_without_handler(command, claim, verdict)
+        return await answer_without_handler(command, claim, verdict)
     outcome = await _call(command, handler, claim)
     if isinstance(outcome, Completed | AlreadyUndone | Later):
-        return await _store_success(command, claim, outcome)
+        return await store_success(command, claim, outcome)
     return outcome
 
 
 async def _call(command: Command, handler: Handler, claim: Claim) -> Success | Failure:
     """The handler's outcome; what nobody foresaw is raised, through the claim."""
     context = Context(command=command, open_session=claim.session)
-    returned: object
-    try:
-        returned = await handler.call(context)
-    except asyncio.CancelledError:
-        if _is_being_cancelled():
-            raise
-        returned = SagaError("the handler was cancelled from within")
-    except Exception as error:
-        returned = error
-    outcome = outcome_of(returned, command.direction)
+    outcome = outcome_of(await returned_by(handler, context), command.direction)
     if isinstance(outcome, Broken):
         raise outcome.cause
     return outcome
+
+
+async def returned_by(handler: Handler, context: Context) -> object:
+    """What the handler has returned, or raised."""
+    try:
+        return await handler.call(context)
+    except asyncio.CancelledError:
+        if _is_being_cancelled():
+            raise
+        return SagaError("the handler was cancelled from within")
+    except Exception as error:
+        return error
 
 
 def _is_being_cancelled() -> bool:
@@ -180,7 +201,7 @@ def _is_being_cancelled() -> bool:
     return task is None or task.cancelling() > 0
 
 
-async def _store_success(command: Command, claim: Claim, outcome: Success) -> Answer:
+async def store_success(command: Command, claim: Claim, outcome: Success) -> Answer:
     reply = reply_to(command, outcome)
     entry = entry_after(command.direction, claim.entry, outcome, reply)
     if entry is not None:
@@ -188,7 +209,7 @@ async def _store_success(command: Command, claim: Claim, outcome: Success) -> An
     return Answer(outcome="later" if reply is None else "completed", reply=reply)
 
 
-async def _answer_without_handler(command: Command, claim: Claim, verdict: Verdict) -> Answer:
+async def answer_without_handler(command: Command, claim: Claim, verdict: Verdict) -> Answer:
     match verdict:
         case Repeat(reply):
             return Answer(outcome="replayed", reply=reply)

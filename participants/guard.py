@@ -202,13 +202,23 @@ def reply_to(command: Command, outcome: Success | Failed) -> Reply | None:
 def final_reply_to(command: Command, outcome: Completed | AlreadyUndone | Failed) -> Reply:
     is_action = command.direction is Direction.ACTION
     if isinstance(outcome, Failed):
-        kind = ReplyType.STEP_FAILED if is_action else ReplyType.COMPENSATION_FAILED
-        effect = outcome.effect if is_action else Effect.NONE
-        reply = _reply(command, kind)
-        return replace(reply, error=outcome.error, retryable=outcome.retryable, effect=effect)
-    kind = ReplyType.STEP_COMPLETED if is_action else ReplyType.COMPENSATION_COMPLETED
+        return Reply(
+            type=ReplyType.STEP_FAILED if is_action else ReplyType.COMPENSATION_FAILED,
+            saga_id=command.saga_id,
+            step_name=command.step_name,
+            error=outcome.error,
+            retryable=outcome.retryable,
+            effect=outcome.effect if is_action else Effect.NONE,
+            epoch=command.epoch,
+        )
     result = outcome.result if isinstance(outcome, Completed) else None
-    return replace(_reply(command, kind), result={} if result is None and is_action else result)
+    return Reply(
+        type=ReplyType.STEP_COMPLETED if is_action else ReplyType.COMPENSATION_COMPLETED,
+        saga_id=command.saga_id,
+        step_name=command.step_name,
+        result={} if result is None and is_action else result,
+        epoch=command.epoch,
+    )
 
 
 def since(entry: Entry | None, command: Command) -> Command:
@@ -219,12 +229,6 @@ def since(entry: Entry | None, command: Command) -> Command:
     replies = (entry.action_reply, entry.compensation_reply) if entry else ()
     known = next((reply.epoch for reply in replies if reply and reply.epoch), None)
     return replace(command, epoch=known) if known else command
-
-
-def _reply(command: Command, kind: ReplyType) -> Reply:
-    return Reply(
-        type=kind, saga_id=command.saga_id, step_name=command.step_name, epoch=command.epoch
-    )
 
 
 def addressed(reply: Reply, command: Command, traceparent: str | None) -> Reply:

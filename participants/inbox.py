@@ -1,9 +1,9 @@
 """What the guard needs of a database. Every implementation passes tests/conformance."""
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from datetime import timedelta
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from participants.guard import Entry
 
@@ -17,12 +17,19 @@ RETENTION = timedelta(days=90)
 """How long entries are kept: longer than any saga, queue or restored backup may live."""
 
 
+class Key(NamedTuple):
+    """One step of one saga."""
+
+    saga_id: str
+    step_name: str
+
+
 class Claim(Protocol):
     """One step of one saga, held against everybody else until the claim is left."""
 
     @property
     def entry(self) -> Entry | None:
-        """What the inbox knew when the step was claimed."""
+        """What the inbox knew when the step was claimed; what is saved, once something is."""
         ...
 
     def session(self) -> "AsyncSession":
@@ -35,6 +42,22 @@ class Claim(Protocol):
 
     async def save(self, entry: Entry) -> None:
         """Store `entry` when the claim is left."""
+        ...
+
+
+class SharedClaim(Claim, Protocol):
+    """One of several steps that are stored together. A session lasts until `keep` or `undo`."""
+
+    async def keep(self) -> None:
+        """End the session; what was done in it is stored with the claims.
+
+        Raises what the database has against it; then only `undo` is left.
+        """
+        ...
+
+    async def undo(self) -> None:
+        """End the session as if it had not been. Raises Conflict if that cannot be done for
+        this step alone: leave all claims by the error, and nothing is stored."""
         ...
 
 
@@ -57,6 +80,19 @@ class Inbox(Protocol):
         Left normally after `save`, entry and effects are stored together; left without it,
         or by an error, nothing is stored. An error that means that the database is away
         leaves as Unavailable: whether it was stored is then unknown.
+        """
+        ...
+
+    def claim_all(
+        self, keys: Collection[Key], *, is_divisible: bool
+    ) -> AbstractAsyncContextManager[Mapping[Key, SharedClaim]]:
+        """Claim many steps, and store them and all effects together, as `claim` does for one.
+
+        `is_divisible`: a session can be undone by itself, which costs two statements more for
+        each; otherwise `undo` raises Conflict where a session was asked for. Raises Conflict
+        also, on entering or on leaving, if somebody else is or was at one of the steps: who
+        holds one is waited for no longer than a moment, and only on leaving it is known that
+        nobody was there. After a Conflict nothing is stored.
         """
         ...
 

@@ -1,22 +1,22 @@
 """The inbox in memory, for trials: a restart forgets everything."""
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Final
 
-from messaging.errors import ConfigurationError
+from messaging.errors import ConfigurationError, Conflict
 from participants.guard import Entry, State
-from participants.inbox import Claim, Prepare
+from participants.inbox import Key, Prepare, SharedClaim
 
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncSession
 
 _AWAITED: Final = frozenset({State.LATER, State.COMPENSATING})
 _NEVER: Final = datetime.min.replace(tzinfo=UTC)
-_Key = tuple[str, str]
+_PATIENCE: Final = 0.5  # seconds: many steps must not wait long for one
 
 
 @dataclass(slots=True)
@@ -39,7 +39,13 @@ class _MemoryClaim:
         )
 
     async def save(self, entry: Entry) -> None:
-        self.saved = entry
+        self.entry = self.saved = entry
+
+    async def keep(self) -> None:
+        """There is no session."""
+
+    async def undo(self) -> None:
+        """There is no session."""
 
 
 class MemoryInbox:
@@ -48,7 +54,7 @@ class MemoryInbox:
     contains_effects: Final = False
 
     def __init__(self) -> None:
-        self._rows: dict[_Key, _Row] = {}
+        self._rows: dict[Key, _Row] = {}
 
     async def prepare(self, preparations: Sequence[Prepare]) -> None:
         if preparations:
@@ -59,8 +65,8 @@ class MemoryInbox:
             )
 
     @asynccontextmanager
-    async def claim(self, saga_id: str, step_name: str) -> AsyncIterator[Claim]:
-        key = (saga_id, step_name)
+    async def claim(self, saga_id: str, step_name: str) -> AsyncIterator[SharedClaim]:
+        key = Key(saga_id, step_name)
         row = self._rows.setdefault(key, _Row())
         row.claims += 1
         try:
@@ -72,6 +78,20 @@ class MemoryInbox:
         finally:
             row.claims -= 1
             self._forget_if_unused(key, row)
+
+    @asynccontextmanager
+    async def claim_all(
+        self, keys: Collection[Key], *, is_divisible: bool
+    ) -> AsyncIterator[Mapping[Key, SharedClaim]]:
+        async with AsyncExitStack() as held:
+            claims = {}
+            try:
+                async with asyncio.timeout(_PATIENCE):
+                    for key in sorted(set(keys)):
+                        claims[key] = await held.enter_async_context(self.claim(*key))
+            except TimeoutError as error:
+                raise Conflict("somebody else is at one of these steps") from error
+            yield claims
 
     async def ping(self) -> None:
         """Memory is always there."""
@@ -86,7 +106,7 @@ class MemoryInbox:
     async def close(self) -> None:
         """Nothing to release; the entries stay as long as the object."""
 
-    def _forget_if_unused(self, key: _Key, row: _Row) -> None:
+    def _forget_if_unused(self, key: Key, row: _Row) -> None:
         if row.entry is None and row.claims == 0:
             self._rows.pop(key, None)
 

@@ -39,18 +39,30 @@ class Participant:
     def preparations(self) -> Sequence[Prepare]:
         return tuple(self._preparations)
 
-    def action(self, name: str, *, external: bool = False) -> Callable[[H], H]:
+    @property
+    def has_batches(self) -> bool:
+        return any(each.is_batched for each in self._handlers.values())
+
+    def action(self, name: str, *, external: bool = False, batch: bool = False) -> Callable[[H], H]:
         """Register the handler of an action.
 
         `external=True` for effects outside `context.session`, such as a call to a payment
         provider: the guard then notes that an attempt has begun before the handler runs, and
         whatever becomes of it, the compensation's handler is called to look.
-        """
-        return self._registering(name, Direction.ACTION, is_external=external)
 
-    def compensation(self, name: str) -> Callable[[H], H]:
-        """Register the handler of a compensation. `raise NotFound` in it means already undone."""
-        return self._registering(name, Direction.COMPENSATION, is_external=False)
+        `batch=True` for handlers that await nothing but `context.session`: commands that have
+        arrived together are handled in turn, in one transaction, and answered together. That
+        costs a fraction; but the slowest holds up the others, the locks of all are held until
+        the last has ended, and a handler may be called again after its effects were undone.
+        """
+        return self._registering(name, Direction.ACTION, is_external=external, is_batched=batch)
+
+    def compensation(self, name: str, *, batch: bool = False) -> Callable[[H], H]:
+        """Register the handler of a compensation. `raise NotFound` in it means already undone.
+
+        `batch` as for actions.
+        """
+        return self._registering(name, Direction.COMPENSATION, is_external=False, is_batched=batch)
 
     def prepare(self, function: P) -> P:
         """Register what creates the handlers' tables: called with a connection at every start,
@@ -59,7 +71,7 @@ class Participant:
         return function
 
     def _registering(
-        self, name: str, direction: Direction, *, is_external: bool
+        self, name: str, direction: Direction, *, is_external: bool, is_batched: bool
     ) -> Callable[[H], H]:
         _checked("command", name)
 
@@ -69,7 +81,11 @@ class Participant:
                     f"{self.name} has two handlers for {name!r}; every command has one"
                 )
             self._handlers[name] = handler_of(
-                function, name=name, direction=direction, is_external=is_external
+                function,
+                name=name,
+                direction=direction,
+                is_external=is_external,
+                is_batched=is_batched,
             )
             return function
 

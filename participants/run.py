@@ -100,9 +100,10 @@ def _broker(
 
 
 def _inbox(settings: ParticipantSettings, participants: int) -> Inbox:
-    """With a connection for every command that may run at a time, and one to look after it."""
+    """With a connection for every command and batch that may run at a time, and one to look
+    after it."""
     url = settings.inbox_url.get_secret_value() if settings.inbox_url else None
-    return inbox_for(url, connections=settings.concurrency * participants + 1)
+    return inbox_for(url, connections=(settings.concurrency + 1) * participants + 1)
 
 
 def _runner(

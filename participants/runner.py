@@ -17,6 +17,7 @@ from participants.participant import Participant
 from participants.replies import Replies
 from participants.service import Service, Surroundings
 from participants.settling import pauses
+from participants.together import BatchExecutor
 
 _WATCH_EVERY: Final = 5.0
 _PURGE_EVERY: Final = 3600.0
@@ -27,7 +28,8 @@ class Runner:
     """Runs participants over an open broker until told to stop.
 
     `observe` is told every CommandHandled and MessageRejected. `concurrency` counts commands
-    of one participant; `prefetch` is what the broker hands over in advance, twice that.
+    of one participant that are handled by themselves; `prefetch` is what the broker hands over
+    in advance: not said, twice that, and at least 500 for participants with batches.
     """
 
     def __init__(
@@ -55,10 +57,11 @@ class Runner:
             broker=broker,
             names=names,
             executor=Executor(inbox, tries=tries, pauses=pauses),
+            batches=BatchExecutor(inbox),
             observe=observe,
             report_inbox=self._report_inbox,
             concurrency=concurrency,
-            prefetch=prefetch or 2 * concurrency,
+            prefetch=prefetch,
         )
 
     def inbox_problem(self) -> str | None:
@@ -97,13 +100,15 @@ class Runner:
             self._observe(_memory_warning(self._participants))
         if stopping.is_set():
             return
-        services = [await Service.open(each, self._surroundings) for each in self._participants]
+        services = [
+            await Service.open(each, self._surroundings, stopping) for each in self._participants
+        ]
         self.began.set()
         async with asyncio.TaskGroup() as group:
             upkeep = [group.create_task(self._watch()), group.create_task(self._purge())]
             async with asyncio.TaskGroup() as working:
                 for service in services:
-                    working.create_task(service.run(stopping))
+                    working.create_task(service.run())
             for each in upkeep:
                 each.cancel()
 

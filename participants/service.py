@@ -1,25 +1,27 @@
 """One participant at work: its queue's commands, decoded, executed, answered, acknowledged."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Final, Self
+from functools import partial
+from typing import Any, Final, Self
 
-from chassis import tracing
-from chassis.facts import CommandHandled, MessageRejected, Noticed, Observe
-from messaging.codec import decode_command, encode_reply, rejected
-from messaging.contract import Command
-from messaging.errors import ProtocolError, Unavailable
+from chassis.facts import Noticed, Observe
+from messaging.errors import ProtocolError
 from messaging.port import Broker, Consumer, Delivery
 from messaging.topology import Names
+from participants import batching
+from participants.assignment import Assignment, rejection_of
+from participants.batching import Batching, Exits
 from participants.execution import Answer, Executor
-from participants.guard import addressed
+from participants.holding import Holding
 from participants.outcome import text_of
 from participants.participant import Participant
-from participants.settling import Settlement, Settler, pauses
-from participants.signatures import Handler
+from participants.settling import Settlement, Settler
+from participants.together import BatchExecutor
 
+PREFETCH_FOR_BATCHES: Final = 500
 _PAUSE_AFTER_SURPRISE: Final = 1.0
 
 
@@ -30,173 +32,148 @@ class Surroundings:
     broker: Broker
     names: Names
     executor: Executor
+    batches: BatchExecutor
     observe: Observe
     report_inbox: Callable[[str | None], None]  # a problem, or None when it works again
     concurrency: int
-    prefetch: int
+    prefetch: int | None  # None: enough for either way to handle commands
+
+    def prefetch_for(self, participant: Participant) -> int:
+        """A batch is at work and the next one is on its way, or each handler has a successor."""
+        if self.prefetch is not None:
+            return self.prefetch
+        fitting = 2 * self.concurrency
+        return max(fitting, PREFETCH_FOR_BATCHES) if participant.has_batches else fitting
 
 
 class Service:
-    """Executes the commands of one participant, at most `concurrency` at a time."""
+    """Executes the commands of one participant: those that allow it in batches, the others
+    each in a task, at most `concurrency` at a time."""
 
     def __init__(
-        self, participant: Participant, surroundings: Surroundings, consumer: Consumer
+        self,
+        participant: Participant,
+        surroundings: Surroundings,
+        consumer: Consumer,
+        stopping: asyncio.Event,
     ) -> None:
         self._participant = participant
         self._around = surroundings
         self._consumer = consumer
+        self._stopping = stopping
+        self._settler = Settler(surroundings.broker, consumer, surroundings.observe)
+        self._holding = Holding(surroundings.report_inbox, stopping)
+        self._room = asyncio.Semaphore(surroundings.concurrency)
         self._running = 0
         self._changed = asyncio.Event()
-        self._stopping = asyncio.Event()
+        self._tasks = asyncio.TaskGroup()
+        self._batching = Batching(
+            surroundings.batches,
+            self._holding,
+            surroundings.names,
+            surroundings.observe,
+            Exits(settle=self._settler.put, alone=self._begin),
+        )
 
     @classmethod
-    async def open(cls, participant: Participant, surroundings: Surroundings) -> Self:
+    async def open(
+        cls, participant: Participant, surroundings: Surroundings, stopping: asyncio.Event
+    ) -> Self:
         """Begin to consume the participant's queue; `run` does the rest."""
         queue = surroundings.names.commands_for(participant.name)
-        consumer = await surroundings.broker.consume(queue, prefetch=surroundings.prefetch)
-        return cls(participant, surroundings, consumer)
+        prefetch = surroundings.prefetch_for(participant)
+        consumer = await surroundings.broker.consume(queue, prefetch=prefetch)
+        return cls(participant, surroundings, consumer, stopping)
 
-    async def run(self, stopping: asyncio.Event) -> None:
+    async def run(self) -> None:
         """Work until `stopping` is set, then finish what has begun."""
-        consumer, name = self._consumer, self._participant.name
-        settler = Settler(self._around.broker, consumer, self._around.observe)
-        self._stopping = stopping
+        name = self._participant.name
         try:
-            async with asyncio.TaskGroup() as group:
-                settling = group.create_task(settler.run(), name=f"replies of {name}")
-                receiving = group.create_task(
-                    self._receive(consumer, settler, group), name=f"commands of {name}"
-                )
-                await stopping.wait()
+            async with self._tasks as group:
+                settling = group.create_task(self._settler.run(), name=f"replies of {name}")
+                receiving = group.create_task(self._receive(), name=f"commands of {name}")
+                batches = group.create_task(self._batching.run(), name=f"batches of {name}")
+                await self._stopping.wait()
                 receiving.cancel()
+                self._batching.stop()
+                await asyncio.wait({batches})
                 await self._until(lambda: self._running == 0)
-                await settler.drain()
+                await self._settler.drain()
                 settling.cancel()
         finally:
-            await consumer.close()
+            await self._consumer.close()
 
-    async def _receive(
-        self, consumer: Consumer, settler: Settler, group: asyncio.TaskGroup
-    ) -> None:
-        """Take only what can begin at once; the rest waits with the broker."""
+    async def _receive(self) -> None:
         while True:
-            await self._until(lambda: self._running < self._around.concurrency)
-            room = self._around.concurrency - self._running
-            for delivery in await consumer.receive(room):
-                self._running += 1
-                group.create_task(self._deal_with(delivery, consumer, settler))
+            for delivery in await self._consumer.receive(await self._limit()):
+                self._take(delivery)
+
+    async def _limit(self) -> int:
+        """Without batches, only what can begin at once; the rest waits with the broker."""
+        if self._participant.has_batches:
+            return batching.LARGEST
+        await self._until(lambda: self._running < self._around.concurrency)
+        return self._around.concurrency - self._running
+
+    def _take(self, delivery: Delivery) -> None:
+        try:
+            assignment = Assignment.of(delivery, self._participant)
+        except ProtocolError as error:
+            self._settler.put(rejection_of(self._around.names, delivery, error))
+        except Exception as error:
+            self._spawn(self._give_back(delivery, error))
+        else:
+            if assignment.handler.is_batched:
+                self._batching.put(assignment)
+            else:
+                self._begin(assignment)
+
+    def _begin(self, assignment: Assignment) -> None:
+        self._spawn(self._deal_with(assignment))
+
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        self._running += 1
+        self._tasks.create_task(work).add_done_callback(self._note_end)
+
+    def _note_end(self, _: asyncio.Task[None]) -> None:
+        self._running -= 1
+        self._changed.set()
 
     async def _until(self, is_so: Callable[[], bool]) -> None:
         while not is_so():
             self._changed.clear()
             await self._changed.wait()
 
-    async def _deal_with(self, delivery: Delivery, consumer: Consumer, settler: Settler) -> None:
+    async def _deal_with(self, assignment: Assignment) -> None:
         """Sorts whatever can happen: settle it, leave it, or give it back."""
-        try:
-            settlement = await self._settlement_of(delivery)
-            if settlement is not None:
-                settler.put(settlement)
-        except Exception as error:  # a fault of ours: the delivery limit bounds it
-            self._around.observe(_surprise(delivery, error))
-            await asyncio.sleep(_PAUSE_AFTER_SURPRISE)
-            await consumer.release([delivery])
-        finally:
-            self._running -= 1
-            self._changed.set()
+        async with self._room:
+            if self._stopping.is_set():
+                return  # it has not begun, and comes again
+            try:
+                with assignment.span():
+                    settlement = await self._settlement_of(assignment)
+                if settlement is not None:
+                    self._settler.put(settlement)
+            except Exception as error:
+                await self._give_back(assignment.delivery, error)
 
-    async def _settlement_of(self, delivery: Delivery) -> Settlement | None:
-        """What is owed for `delivery`; None if it is left to come again."""
-        try:
-            command = decode_command(delivery)
-            handler = self._handler_for(command)
-        except ProtocolError as error:
-            return self._rejection(delivery, error)
-        with tracing.processing(
-            delivery.queue,
-            delivery.exchange,
-            delivery.routing_key,
-            saga_id=command.saga_id,
-            traceparent=command.traceparent,
-        ):
-            return await self._execution(delivery, command, handler)
-
-    async def _execution(
-        self, delivery: Delivery, command: Command, handler: Handler
-    ) -> Settlement | None:
-        began = asyncio.get_running_loop().time()
-        answer = await self._answer_to(command, handler)
+    async def _settlement_of(self, assignment: Assignment) -> Settlement | None:
+        """What is owed for the command; None if it is left to come again."""
+        now = asyncio.get_running_loop().time
+        began = now()
+        executor = self._around.executor
+        execute = partial(executor.execute, assignment.command, assignment.handler)
+        answer: Answer | None = await self._holding.until_available(execute)
         if answer is None:
             return None
-        took = timedelta(seconds=asyncio.get_running_loop().time() - began)
-        message = None
-        if answer.reply is not None:
-            reply = addressed(answer.reply, command, tracing.current_traceparent())
-            message = encode_reply(self._around.names, reply)
-        fact = _handled(command, answer, took)
-        return Settlement(delivery=delivery, message=message, fact=fact)
+        took = timedelta(seconds=now() - began)
+        return assignment.settlement(self._around.names, assignment.addressed(answer), took)
 
-    async def _answer_to(self, command: Command, handler: Handler) -> Answer | None:
-        """Hold the command while the database is away; None if we stop before it is back."""
-        for pause in pauses():
-            try:
-                answer = await self._around.executor.execute(command, handler)
-            except Unavailable as error:
-                self._around.report_inbox(str(error))
-                if await self._stops_within(pause):
-                    return None
-            else:
-                self._around.report_inbox(None)
-                return answer
-        raise AssertionError("pauses never end")
-
-    async def _stops_within(self, seconds: float) -> bool:
-        try:
-            async with asyncio.timeout(seconds):
-                await self._stopping.wait()
-        except TimeoutError:
-            return False
-        return True
-
-    def _handler_for(self, command: Command) -> Handler:
-        handler = self._participant.handlers.get(command.name)
-        if handler is None or command.participant != self._participant.name:
-            known = ", ".join(sorted(self._participant.handlers)) or "none"
-            raise ProtocolError(
-                "unknown_command",
-                f"{self._participant.name} has no command {command.destination!r}; it has {known}",
-            )
-        if handler.direction is not command.direction:
-            raise ProtocolError(
-                "unexpected_direction",
-                f"{command.destination!r} is registered as {handler.direction},"
-                f" but it was sent as {command.direction}",
-            )
-        return handler
-
-    def _rejection(self, delivery: Delivery, error: ProtocolError) -> Settlement:
-        fact = MessageRejected(
-            queue=delivery.queue,
-            reason=error.reason,
-            detail=error.detail,
-            message_id=delivery.message_id,
-        )
-        message = rejected(self._around.names, delivery, error.reason, error.detail)
-        return Settlement(delivery=delivery, message=message, fact=fact)
-
-
-def _handled(command: Command, answer: Answer, took: timedelta) -> CommandHandled:
-    return CommandHandled(
-        participant=command.participant,
-        command=command.name,
-        direction=command.direction.value,
-        outcome=answer.outcome,
-        saga_id=command.saga_id,
-        step=command.step_name,
-        attempt=command.attempt,
-        took=took,
-        error=answer.error,
-    )
+    async def _give_back(self, delivery: Delivery, error: Exception) -> None:
+        """After a fault of ours; the delivery limit bounds it."""
+        self._around.observe(_surprise(delivery, error))
+        await asyncio.sleep(_PAUSE_AFTER_SURPRISE)
+        await self._consumer.release([delivery])
 
 
 def _surprise(delivery: Delivery, error: Exception) -> Noticed:

@@ -32,11 +32,13 @@ class Handler:
     function: HandlerFunction
     model: type[BaseModel] | None  # None: the command's data as a plain dict
     is_external: bool
+    is_batched: bool
+    is_async: bool
 
     async def call(self, context: Context) -> object:
         """What the function returns. Raises what it raises, and CommandRefused."""
         argument = self._argument(context.command)
-        if inspect.iscoroutinefunction(self.function):
+        if self.is_async:
             return await self.function(argument, context)
         in_thread = replace(context, open_session=self._no_session)
         return await asyncio.to_thread(self.function, argument, in_thread)
@@ -57,15 +59,30 @@ class Handler:
 
 
 def handler_of(
-    function: HandlerFunction, *, name: str, direction: Direction, is_external: bool
+    function: HandlerFunction,
+    *,
+    name: str,
+    direction: Direction,
+    is_external: bool,
+    is_batched: bool,
 ) -> Handler:
     """The handler, or DefinitionError saying what is wrong with `function`."""
+    model = _model_of(name, function)
+    is_async = inspect.iscoroutinefunction(function)
+    if is_batched and (is_external or not is_async):
+        why = "has effects outside" if is_external else "is no `async def`"
+        raise DefinitionError(
+            f"the handler of {name!r} {why}, and with batch=True the other commands of its"
+            " batch would wait for it; leave batch=True out"
+        )
     return Handler(
         name=name,
         direction=direction,
         function=function,
-        model=_model_of(name, function),
+        model=model,
         is_external=is_external,
+        is_batched=is_batched,
+        is_async=is_async,
     )
 
 

@@ -8,11 +8,12 @@ from typing import Final
 import psycopg
 from sqlalchemy import exc
 
-from messaging.errors import Unavailable
+from messaging.errors import Conflict, Unavailable
 
 # Lost or refused connections, exhausted servers, fail-over to a read-only copy, a shutdown.
 _AWAY_CLASSES: Final = frozenset({"08", "53", "58"})
 _AWAY_STATES: Final = frozenset({"25006", "57P01", "57P02", "57P03", "57P04", "57P05"})
+_IN_THE_WAY: Final = frozenset({"40001", "40P01", "55P03"})  # of somebody else's locks
 _SQLITE_AWAY: Final = frozenset(
     {
         sqlite3.SQLITE_BUSY,
@@ -46,6 +47,17 @@ def as_unavailable() -> Iterator[None]:
     except (exc.SQLAlchemyError, psycopg.Error, sqlite3.Error) as error:
         if is_away(error):
             raise _unavailable(error) from error
+        raise
+
+
+@contextmanager
+def as_conflict() -> Iterator[None]:
+    """For statements about many steps at once: somebody else holds one of them."""
+    try:
+        yield
+    except exc.DBAPIError as error:
+        if getattr(error.orig, "sqlstate", None) in _IN_THE_WAY:
+            raise Conflict("somebody else is at one of these steps") from error
         raise
 
 

@@ -1,21 +1,13 @@
 """The inbox in Postgres or SQLite: one table, in the transaction of the handler's own SQL."""
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 from datetime import timedelta
-from typing import Any, Final, NamedTuple, Protocol
+from typing import Any, Final, Protocol
 
+from sqlalchemy import Connection as SyncConnection
 from sqlalchemy import (
-    JSON,
-    CheckConstraint,
-    Column,
-    DateTime,
-    Index,
-    MetaData,
-    Row,
-    String,
-    Table,
     and_,
     bindparam,
     delete,
@@ -26,36 +18,17 @@ from sqlalchemy import (
     tuple_,
     update,
 )
-from sqlalchemy import Connection as SyncConnection
-from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.dialects.postgresql import insert as postgres_insert
 from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, AsyncSession
 
-from messaging.contract import Effect, Reply, ReplyType
 from messaging.errors import Unavailable
 from participants.guard import Entry, State
-from participants.inbox import Claim, Prepare
+from participants.inbox import Claim, Key, Prepare, SharedClaim
 from participants.sql_engine import engine_for, is_sqlite, reading
-from participants.sql_errors import as_unavailable, translated
-
-metadata: Final = MetaData()
-_JSON = JSON(none_as_null=True).with_variant(JSONB(none_as_null=True), "postgresql")
-saga_inbox: Final = Table(
-    "saga_inbox",
-    metadata,
-    Column("saga_id", String(200), primary_key=True),
-    Column("step_name", String(200), primary_key=True),
-    Column("state", String(20), nullable=False),
-    Column("action_reply", _JSON),
-    Column("compensation_reply", _JSON),
-    Column("created_at", DateTime(timezone=True), nullable=False, server_default=func.now()),
-    Column("updated_at", DateTime(timezone=True), nullable=False, server_default=func.now()),
-    CheckConstraint(
-        f"state IN ({', '.join(repr(state.value) for state in State)})", name="saga_inbox_state"
-    ),
-    Index("saga_inbox_updated_at", "updated_at"),
-)
+from participants.sql_errors import as_conflict, as_unavailable, translated
+from participants.sql_table import entry_of, metadata, saga_inbox, stored_form
+from participants.sql_together import hold
 
 _AWAITED: Final = (State.LATER.value, State.COMPENSATING.value)
 _KEY_COLUMNS: Final = (saga_inbox.c.saga_id, saga_inbox.c.step_name)
@@ -86,11 +59,6 @@ _PING_WAIT: Final = 5.0
 _GATE_WAIT: Final = 30.0  # seconds for SQLite's single writer
 
 
-class _Key(NamedTuple):
-    saga_id: str
-    step_name: str
-
-
 class _Gate(Protocol):
     """What a claim passes before it asks for a connection."""
 
@@ -118,7 +86,7 @@ class SqlInbox:
 
     @asynccontextmanager
     async def claim(self, saga_id: str, step_name: str) -> AsyncIterator[Claim]:
-        key = _Key(saga_id, step_name)
+        key = Key(saga_id, step_name)
         with as_unavailable():
             async with self._gate(), self.engine.connect() as connection:
                 with translated():
@@ -129,6 +97,21 @@ class SqlInbox:
                     await claim.finish()
                 finally:
                     await claim.close()
+
+    @asynccontextmanager
+    async def claim_all(
+        self, keys: Collection[Key], *, is_divisible: bool
+    ) -> AsyncIterator[Mapping[Key, SharedClaim]]:
+        with as_unavailable():
+            async with self._gate(), self.engine.connect() as connection:
+                with as_conflict():
+                    held = await hold(connection, keys, is_divisible=is_divisible)
+                try:
+                    yield held.claims
+                    with as_conflict():
+                        await held.finish()
+                finally:
+                    await held.close()
 
     async def ping(self) -> None:
         with translated():
@@ -172,7 +155,7 @@ class _SingleWriter:
 class _SqlClaim:
     """A locked row and the transaction that holds it."""
 
-    def __init__(self, connection: AsyncConnection, key: _Key, entry: Entry | None) -> None:
+    def __init__(self, connection: AsyncConnection, key: Key, entry: Entry | None) -> None:
         self.entry = entry
         self._connection = connection
         self._key = key
@@ -190,7 +173,7 @@ class _SqlClaim:
         return self._session
 
     async def save(self, entry: Entry) -> None:
-        self._saved = entry
+        self.entry = self._saved = entry
 
     async def finish(self) -> None:
         """Commit effects and entry together, or undo both."""
@@ -214,7 +197,7 @@ def _create_missing(connection: SyncConnection) -> None:
         metadata.create_all(connection)
 
 
-async def _locked_entry(connection: AsyncConnection, key: _Key) -> Entry | None:
+async def _locked_entry(connection: AsyncConnection, key: Key) -> Entry | None:
     """The entry, locked; None if a row was inserted to hold the place.
 
     The insert waits for a concurrent transaction that has inserted the same key, and so do
@@ -228,10 +211,10 @@ async def _locked_entry(connection: AsyncConnection, key: _Key) -> Entry | None:
             return None
         row = (await connection.execute(_SELECT, _which(key))).one_or_none()
         if row is not None:
-            return _entry(row)
+            return entry_of(row)
 
 
-def _which(key: _Key) -> Mapping[str, Any]:
+def _which(key: Key) -> Mapping[str, Any]:
     """The parameters of `_IS_KEY`."""
     return {"its_saga_id": key.saga_id, "its_step_name": key.step_name}
 
@@ -240,8 +223,8 @@ def _values(entry: Entry) -> Mapping[str, Any]:
     """The parameters of `_UPDATE` beside those."""
     return {
         "new_state": entry.state.value,
-        "new_action_reply": _stored(entry.action_reply),
-        "new_compensation_reply": _stored(entry.compensation_reply),
+        "new_action_reply": stored_form(entry.action_reply),
+        "new_compensation_reply": stored_form(entry.compensation_reply),
     }
 
 
@@ -256,43 +239,3 @@ async def _purge_some(connection: AsyncConnection, older_than: timedelta) -> int
     )
     done = await connection.execute(delete(saga_inbox).where(tuple_(*_KEY_COLUMNS).in_(old)))
     return done.rowcount
-
-
-def _entry(row: Row[Any]) -> Entry:
-    return Entry(
-        state=State(row.state),
-        action_reply=_restored(row.saga_id, row.step_name, row.action_reply),
-        compensation_reply=_restored(row.saga_id, row.step_name, row.compensation_reply),
-    )
-
-
-def _stored(reply: Reply | None) -> dict[str, Any] | None:
-    """What of a reply is kept; what belongs to one command is not."""
-    if reply is None:
-        return None
-    kept = {
-        "type": reply.type.value,
-        "result": reply.result,
-        "error": reply.error,
-        "retryable": reply.retryable,
-        "effect": reply.effect.value if reply.effect is not Effect.NONE else None,
-        "attempt": reply.attempt,
-        "epoch": reply.epoch,
-    }
-    return {name: value for name, value in kept.items() if value is not None}
-
-
-def _restored(saga_id: str, step_name: str, stored: Mapping[str, Any] | None) -> Reply | None:
-    if stored is None:
-        return None
-    return Reply(
-        type=ReplyType(stored["type"]),
-        saga_id=saga_id,
-        step_name=step_name,
-        result=stored.get("result"),
-        error=stored.get("error"),
-        retryable=stored.get("retryable"),
-        effect=Effect(stored.get("effect", Effect.NONE)),
-        attempt=stored.get("attempt"),
-        epoch=stored.get("epoch"),
-    )

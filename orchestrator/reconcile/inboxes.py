@@ -16,7 +16,7 @@ from orchestrator.reconcile.findings import Memory
 from participants.guard import State
 from participants.sql_engine import engine_for, is_sqlite, reading
 from participants.sql_errors import translated
-from participants.sql_inbox import saga_inbox
+from participants.sql_table import saga_inbox
 
 _AT_A_TIME: Final = 1000
 _KEY: Final = sa.tuple_(saga_inbox.c.saga_id, saga_inbox.c.step_name)

@@ -126,9 +126,9 @@ async def process_payment(command: ProcessPayment, context: Context) -> Payment:
     return Payment(payment_id=f"P-{context.idempotency_key}", amount=f"{cents / 100:.2f}")
 
 
-@payment.compensation("RefundPayment")
+@payment.compensation("RefundPayment", batch=True)
 async def refund_payment(command: Order, context: Context) -> None:
-    """Pay back what was charged."""
+    """Pay back what was charged. In batches: it writes no row that other orders need."""
     await undergo(context)
     charged = await _own_rows(context, payments, "charge")
     if not charged:

@@ -172,11 +172,11 @@ def test_participants_users_are_pairs(environment: pytest.MonkeyPatch) -> None:
         assert problem in line
 
 
-def test_a_participant_prefetches_twice_what_it_handles_unless_told(
+def test_a_participant_prefetches_what_fits_its_handlers_unless_told(
     environment: pytest.MonkeyPatch,
 ) -> None:
     environment.setenv("SAGA_CONCURRENCY", "40")
-    assert load(ParticipantSettings).prefetch == 80
+    assert load(ParticipantSettings).prefetch is None
     assert load(ParticipantSettings, prefetch=7).prefetch == 7
     assert len(problems_of(ParticipantSettings, concurrency="many")) == 1
 

@@ -20,7 +20,7 @@ from participants.outcome import (
     Unsendable,
     outcome_of,
 )
-from participants.sql_inbox import _restored, _stored
+from participants.sql_table import restored, stored_form
 from tests.fuzzing.inputs import ANY_TEXT, HUGE
 from tests.fuzzing.messages import NAMES, assert_can_leave
 from tests.fuzzing.target import target
@@ -76,15 +76,15 @@ def whatever_a_handler_returns_can_be_answered(said: tuple[object, Direction]) -
 
 @target(REPLIES)
 def a_reply_comes_out_of_the_inbox_as_it_went_in(reply: Reply) -> None:
-    restored = _restored(reply.saga_id, reply.step_name, _stored(reply))
-    assert restored is not None
-    assert (restored.type, restored.error, restored.retryable, restored.effect) == (
+    back = restored(reply.saga_id, reply.step_name, stored_form(reply))
+    assert back is not None
+    assert (back.type, back.error, back.retryable, back.effect) == (
         reply.type,
         reply.error,
         reply.retryable,
         reply.effect,
     )
-    assert restored.result == reply.result
+    assert back.result == reply.result
 
 
 STORED: Final[st.SearchStrategy[Any]] = st.fixed_dictionaries(
@@ -101,7 +101,7 @@ STORED: Final[st.SearchStrategy[Any]] = st.fixed_dictionaries(
 
 @target(STORED)
 def what_another_language_has_stored_can_be_answered(stored: Any) -> None:
-    reply = _restored("s-1", "first", stored)
+    reply = restored("s-1", "first", stored)
     assert reply is not None
     try:
         assert_can_leave(codec.encode_reply(NAMES, reply))

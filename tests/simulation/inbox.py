@@ -1,14 +1,15 @@
 """The participants' inbox over the database in memory, and the effects stored beside it."""
 
 import itertools
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final
 
+from messaging.errors import Conflict
 from participants.guard import Entry, State
-from participants.inbox import Claim, Prepare
+from participants.inbox import Claim, Key, Prepare, SharedClaim
 from tests.simulation.database import Database, Host, Peace, Transaction
 
 INBOX: Final = "saga_inbox"
@@ -54,7 +55,29 @@ class SimulatedClaim:
         self.effects.append(effect)
 
     async def save(self, entry: Entry) -> None:
-        self.saved = entry
+        self.entry = self.saved = entry
+
+
+class SimulatedSharedClaim(SimulatedClaim):
+    """One of several steps of a transaction; its effects can be undone alone, or cannot."""
+
+    def __init__(self, rows: Transaction, key: Key, *, is_divisible: bool) -> None:
+        super().__init__(rows, key)
+        self._is_divisible = is_divisible
+        self._kept: list[Effect] = []
+
+    @property
+    def stored_effects(self) -> Sequence[Effect]:
+        return self._kept
+
+    async def keep(self) -> None:
+        self._kept += self.effects
+        self.effects = []
+
+    async def undo(self) -> None:
+        if self.effects and not self._is_divisible:
+            raise Conflict("not alone")
+        self.effects = []
 
 
 class SimulatedInbox:
@@ -94,6 +117,29 @@ class SimulatedInbox:
             rows.write(INBOX, key, _Row(claim.saved, self.database.now))
             for effect in claim.effects:
                 rows.write(EFFECTS, next(_numbers), effect)
+            rows.commit()
+        finally:
+            rows.end()
+        await self.host.leave("commit of inbox")
+
+    @asynccontextmanager
+    async def claim_all(
+        self, keys: Collection[Key], *, is_divisible: bool
+    ) -> AsyncIterator[Mapping[Key, SharedClaim]]:
+        await self.host.reach("claim")
+        rows = self.database.begin(self.host)
+        try:
+            claims = {}
+            for key in sorted(keys):
+                await rows.hold((INBOX, tuple(key)), LOCK_TIMEOUT)
+                claims[key] = SimulatedSharedClaim(rows, key, is_divisible=is_divisible)
+            yield claims
+            await self.host.reach("commit of inbox")
+            for key, claim in claims.items():
+                if claim.saved and not (_is_retryable(claim.saved) and self._forgets(key)):
+                    rows.write(INBOX, tuple(key), _Row(claim.saved, self.database.now))
+                for effect in claim.stored_effects:
+                    rows.write(EFFECTS, next(_numbers), effect)
             rows.commit()
         finally:
             rows.end()

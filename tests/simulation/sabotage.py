@@ -19,7 +19,7 @@ from orchestrator.worker import pipeline
 from orchestrator.worker.batches import Batches, Committed
 from orchestrator.worker.intake import Arrival
 from orchestrator.worker.ledger import Ledger
-from participants import execution, guard
+from participants import execution, guard, together
 from participants.guard import Bury, Entry, Execute, Repeat, State
 from tests.simulation.database import Transaction
 from tests.simulation.store import HISTORY, SAGAS, StoreTransaction
@@ -47,7 +47,7 @@ def late_success_is_compensated() -> AbstractContextManager[Any]:
 
 
 def compensation_before_its_action_leaves_a_tombstone() -> AbstractContextManager[Any]:
-    real = execution._answer_without_handler
+    real = execution.answer_without_handler
 
     async def answer(command: Any, claim: Any, verdict: Any) -> Any:
         answer = await real(command, claim, verdict)
@@ -55,7 +55,7 @@ def compensation_before_its_action_leaves_a_tombstone() -> AbstractContextManage
             claim.saved = None
         return answer
 
-    return patch.object(execution, "_answer_without_handler", answer)
+    return _patched("answer_without_handler", answer)
 
 
 def repeated_command_gets_the_stored_reply() -> AbstractContextManager[Any]:
@@ -63,7 +63,7 @@ def repeated_command_gets_the_stored_reply() -> AbstractContextManager[Any]:
         verdict = guard.verdict_on(*args, **more)
         return Execute() if isinstance(verdict, Repeat) else verdict
 
-    return patch.object(execution, "verdict_on", verdict_on)
+    return _patched("verdict_on", verdict_on)
 
 
 def _without_failures(keeps: Callable[[Entry], bool]) -> AbstractContextManager[Any]:
@@ -74,7 +74,7 @@ def _without_failures(keeps: Callable[[Entry], bool]) -> AbstractContextManager[
             return entry
         return None if entry.state is State.FAILED else replace(entry, action_reply=None)
 
-    return patch.object(execution, "entry_after", entry_after)
+    return _patched("entry_after", entry_after)
 
 
 def failed_outcome_is_sticky() -> AbstractContextManager[Any]:
@@ -186,6 +186,13 @@ def cause_is_recognised_and_its_messages_sent_again() -> AbstractContextManager[
         return None
 
     return patch.object(decide, "_send_again", not_again)
+
+
+@contextmanager
+def _patched(name: str, instead: Callable[..., Any]) -> Iterator[None]:
+    """For commands that are executed alone, and for those in batches."""
+    with patch.object(execution, name, instead), patch.object(together, name, instead):
+        yield
 
 
 def doubtful_commit_is_taken_as_done() -> AbstractContextManager[Any]:

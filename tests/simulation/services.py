@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from tests.simulation.world import World
 
 EXTERNAL: Final = "Bank"
+IN_BATCHES: Final = "Courier"
 
 
 class Bank:
@@ -72,8 +73,8 @@ def participants() -> tuple[Participant, ...]:
     found = []
     for name in SERVICES:
         participant = Participant(name)
-        participant.action("Do", external=name == EXTERNAL)(act)
-        participant.compensation("Undo")(undo)
+        participant.action("Do", external=name == EXTERNAL, batch=name == IN_BATCHES)(act)
+        participant.compensation("Undo", batch=name == IN_BATCHES)(undo)
         found.append(participant)
     return tuple(found)
 

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 from conformance import test_inbox as inbox_suite
+from conformance import test_inbox_together as together_suite
 from conformance import test_store as store_suite
 
 from participants.inbox import Inbox
@@ -34,9 +35,8 @@ _OF_STORE = (
     "test_without_a_notification_the_wait_ends_in_time",
 )
 globals().update({name: getattr(store_suite, name) for name in _OF_STORE})
-globals().update(
-    {name: test for name, test in vars(inbox_suite).items() if name.startswith("test_")}
-)
+for suite in (inbox_suite, together_suite):
+    globals().update({name: test for name, test in vars(suite).items() if name.startswith("test_")})
 
 
 @pytest.fixture
