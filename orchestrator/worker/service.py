@@ -26,7 +26,11 @@ _COUNT_STUCK_EVERY: Final = timedelta(seconds=15)
 
 
 class Worker:
-    """Moves sagas. Any number of workers run side by side on the same queues."""
+    """Moves sagas. Any number of workers run side by side on the same queues.
+
+    `quiet` is how long no delivery must have come before a deadline counts as passed. Zero only
+    where nothing can wait in the queues from before, as on a broker of its own.
+    """
 
     def __init__(
         self,
@@ -38,8 +42,6 @@ class Worker:
         *,
         quiet: timedelta = BACKLOG_READ,
     ) -> None:
-        """`quiet`: how long no delivery must have come before timers count as late. Zero only
-        where nothing can wait in the queues from before, as on a broker of its own."""
         names = Names(settings.namespace)
         self._broker = broker
         self._store = store
@@ -56,22 +58,10 @@ class Worker:
             observe=observe,
         )
         pull = Pull(prefetch=settings.prefetch, batch_size=settings.batch_size)
-        admission = Admission(store, settings.admission_limit, observe)
         self._replies = self._pipeline(names.replies, read_reply, pull)
-        admitted = replace(pull, admit=admission.wait)
+        admitted = replace(pull, admit=Admission(store, settings.admission_limit, observe).wait)
         self._starts = self._pipeline(names.starts, read_start, admitted)
-        self._clock = Clock(
-            store=store,
-            registry=registry,
-            broker=broker,
-            names=names,
-            publisher=self._publisher,
-            database=self.database,
-            observe=observe,
-            last_busy=lambda: self._replies.last_busy,
-            poll_interval=settings.poll_interval,
-            quiet=quiet,
-        )
+        self._clock = self._new_clock(registry, names, quiet)
 
     async def run(self, stopping: asyncio.Event) -> None:
         """Work until `stopping` is set, then finish what is in hand."""
@@ -92,6 +82,20 @@ class Worker:
             publisher=self._publisher,
             wake_by=self._wake_by,
             pull=pull,
+        )
+
+    def _new_clock(self, registry: Registry, names: Names, quiet: timedelta) -> Clock:
+        return Clock(
+            store=self._store,
+            registry=registry,
+            broker=self._broker,
+            names=names,
+            publisher=self._publisher,
+            database=self.database,
+            observe=self._observe,
+            last_busy=lambda: self._replies.last_busy,
+            poll_interval=self._settings.poll_interval,
+            quiet=quiet,
         )
 
     def _wake_by(self, moment: datetime) -> None:
