@@ -2,7 +2,7 @@
 
 Whether a row is still the one that we wrote, its `xmin` tells: the transaction that wrote it.
 Numbers that a crash has lost are given again; not with the same moment.
-See docs/adr/0019-the-worker-remembers-what-it-saved.md.
+See docs/adr/0017-the-worker-remembers-what-it-saved.md.
 """
 
 from collections.abc import Iterable

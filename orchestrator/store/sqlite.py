@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Collection, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from tempfile import TemporaryDirectory
@@ -44,6 +44,11 @@ _SAVE: Final = (
     .where(sagas.c.saga_id == sa.bindparam("new_saga_id"))
     .values({column: _new_value(column) for column in sagas.c if column.name not in IDENTITY})
 )
+
+
+def _now() -> datetime:
+    """The process's clock: SQLite's own has milliseconds only, and shares the machine."""
+    return datetime.now(UTC)
 
 
 class SqliteTransaction(DatabaseTransaction):
@@ -89,15 +94,25 @@ class SqliteStore(DatabaseStore):
 
     `sqlite://`, a database in memory to others, is a temporary file that `close` removes: a
     real one has one connection only, and loses everything when a cancelled task breaks it.
+    For trials: `clock` is the time by which everything in it happens, and what is not durable
+    does not wait for the disk.
     """
 
-    def __init__(self, database_url: str, *, stuck_after: timedelta = STUCK_AFTER) -> None:
+    def __init__(
+        self,
+        database_url: str,
+        *,
+        stuck_after: timedelta = STUCK_AFTER,
+        clock: Callable[[], datetime] = _now,
+        is_durable: bool = True,
+    ) -> None:
         url = database_url_of(database_url)
         self._folder = TemporaryDirectory(prefix="countermand-") if is_memory(url) else None
         if self._folder:
             url = url.set(database=f"{self._folder.name}/sagas.db")
-        engine = sqlite_engine(url, is_durable=self._folder is None)
+        engine = sqlite_engine(url, is_durable=is_durable and self._folder is None)
         super().__init__(engine, stuck_after=stuck_after)
+        self._now = clock
         self._readers = engine.execution_options(sqlite_begin="DEFERRED")
         self._writer = asyncio.Lock()
         self._notified = asyncio.Event()
@@ -112,7 +127,7 @@ class SqliteStore(DatabaseStore):
             try:
                 with translated():
                     await connection.begin()
-                transaction = SqliteTransaction(connection, _now())
+                transaction = SqliteTransaction(connection, self._now())
                 yield transaction
                 await transaction.commit()
             finally:
@@ -128,7 +143,7 @@ class SqliteStore(DatabaseStore):
                 yield connection
 
     async def now(self, connection: AsyncConnection) -> datetime:
-        return _now()
+        return self._now()
 
     async def wait_for_due(self, timeout: float) -> None:
         """Also returns when anything was committed on another connection.
@@ -176,8 +191,3 @@ class SqliteStore(DatabaseStore):
         await super().close()
         if self._folder:
             self._folder.cleanup()
-
-
-def _now() -> datetime:
-    """The process's clock: SQLite's own has milliseconds only, and shares the machine."""
-    return datetime.now(UTC)

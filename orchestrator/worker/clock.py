@@ -24,7 +24,9 @@ from orchestrator.worker.reporting import facts_of
 
 _BATCH: Final = 100
 _DOUBTS: Final = 1000  # sagas in doubt that are woken at a time
-_QUIET: Final = 1.0  # seconds without a delivery: the backlog has been read
+BACKLOG_READ: Final = timedelta(seconds=1)
+"""So long without a delivery: what had been waiting in the queues has been read."""
+
 _PATIENCE: Final = 30.0  # seconds that a backlog may hold the clock back
 _NEVER: Final = datetime.max.replace(tzinfo=UTC)
 
@@ -48,6 +50,7 @@ class Clock:
         observe: Observe,
         last_busy: Callable[[], float],
         poll_interval: timedelta,
+        quiet: timedelta = BACKLOG_READ,
     ) -> None:
         self._store = store
         self._registry = registry
@@ -58,6 +61,7 @@ class Clock:
         self._observe = observe
         self._last_busy = last_busy
         self._poll = poll_interval.total_seconds()
+        self._quiet = quiet.total_seconds()
         self._ready_since: float | None = None
         self._has_caught_up = False
         self._complained: set[str] = set()
@@ -103,7 +107,7 @@ class Clock:
         if not self._has_caught_up:
             quiet_since = max(self._ready_since, self._last_busy())
             patient_until = self._ready_since + _PATIENCE
-            self._has_caught_up = now - quiet_since >= _QUIET or now >= patient_until
+            self._has_caught_up = now - quiet_since >= self._quiet or now >= patient_until
         return self._has_caught_up
 
     def _now(self) -> datetime | None:

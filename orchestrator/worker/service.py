@@ -16,7 +16,7 @@ from orchestrator.registry import Registry
 from orchestrator.store.port import Store
 from orchestrator.worker.admission import Admission
 from orchestrator.worker.batches import Batches
-from orchestrator.worker.clock import Clock
+from orchestrator.worker.clock import BACKLOG_READ, Clock
 from orchestrator.worker.intake import Arrival, read_reply, read_start
 from orchestrator.worker.ledger import Senders
 from orchestrator.worker.pipeline import Pipeline, Pull
@@ -26,7 +26,11 @@ _COUNT_STUCK_EVERY: Final = timedelta(seconds=15)
 
 
 class Worker:
-    """Moves sagas. Any number of workers run side by side on the same queues."""
+    """Moves sagas. Any number of workers run side by side on the same queues.
+
+    `quiet` is how long no delivery must have come before a deadline counts as passed. Zero only
+    where nothing can wait in the queues from before, as on a broker of its own.
+    """
 
     def __init__(
         self,
@@ -35,6 +39,8 @@ class Worker:
         registry: Registry,
         settings: OrchestratorSettings,
         observe: Observe,
+        *,
+        quiet: timedelta = BACKLOG_READ,
     ) -> None:
         names = Names(settings.namespace)
         self._broker = broker
@@ -52,21 +58,10 @@ class Worker:
             observe=observe,
         )
         pull = Pull(prefetch=settings.prefetch, batch_size=settings.batch_size)
-        admission = Admission(store, settings.admission_limit, observe)
         self._replies = self._pipeline(names.replies, read_reply, pull)
-        admitted = replace(pull, admit=admission.wait)
+        admitted = replace(pull, admit=Admission(store, settings.admission_limit, observe).wait)
         self._starts = self._pipeline(names.starts, read_start, admitted)
-        self._clock = Clock(
-            store=store,
-            registry=registry,
-            broker=broker,
-            names=names,
-            publisher=self._publisher,
-            database=self.database,
-            observe=observe,
-            last_busy=lambda: self._replies.last_busy,
-            poll_interval=settings.poll_interval,
-        )
+        self._clock = self._new_clock(registry, names, quiet)
 
     async def run(self, stopping: asyncio.Event) -> None:
         """Work until `stopping` is set, then finish what is in hand."""
@@ -87,6 +82,20 @@ class Worker:
             publisher=self._publisher,
             wake_by=self._wake_by,
             pull=pull,
+        )
+
+    def _new_clock(self, registry: Registry, names: Names, quiet: timedelta) -> Clock:
+        return Clock(
+            store=self._store,
+            registry=registry,
+            broker=self._broker,
+            names=names,
+            publisher=self._publisher,
+            database=self.database,
+            observe=self._observe,
+            last_busy=lambda: self._replies.last_busy,
+            poll_interval=self._settings.poll_interval,
+            quiet=quiet,
         )
 
     def _wake_by(self, moment: datetime) -> None:

@@ -4,6 +4,7 @@ import asyncio
 import sqlite3
 import time
 from contextlib import closing
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -109,4 +110,17 @@ async def test_a_file_that_is_no_database_is_named(tmp_path: Path) -> None:
     store = SqliteStore(f"sqlite:///{path}")
     with pytest.raises(ConfigurationError, match="SAGA_DATABASE_URL"):
         await store.check()
+    await store.close()
+
+
+async def test_for_trials_everything_happens_by_another_clock(url: str) -> None:
+    moment = datetime(2030, 1, 1, tzinfo=UTC)
+    store = SqliteStore(url, clock=lambda: moment, is_durable=False)
+    await store.upgrade()
+    async with store.transaction() as transaction:
+        assert transaction.now == moment
+    async with store.reading() as connection:
+        assert await store.now(connection) == moment
+        result = await connection.exec_driver_sql("PRAGMA synchronous")
+        assert result.scalar() == 0
     await store.close()
