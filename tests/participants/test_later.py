@@ -100,7 +100,9 @@ async def test_an_answer_after_the_compensation_is_refused(
 async def test_a_compensation_may_answer_later_too(stage: Stage, approvals: Participant) -> None:
     runner = stage.runner(approvals)
     async with running(runner):
-        await stage.desk.send(ASK, SLOWLY)
+        await stage.desk.send(ASK)
+        await awaited(stage, "later")
+        await stage.desk.send(SLOWLY)
         await awaited(stage, "compensating")
         await runner.replies.reply("order-1", "act", StepFailed("the clerk is ill"))
         failed = await stage.desk.reply()
