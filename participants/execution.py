@@ -27,6 +27,7 @@ from participants.guard import (
     definite,
     entry_after,
     final_reply_to,
+    in_doubt,
     reply_to,
     since,
     verdict_on,
@@ -75,28 +76,29 @@ class Executor:
         Raises Unavailable when the database is away: execute it again, later.
         """
         is_contained = self._inbox.contains_effects and not handler.is_external
+        is_certain = True  # that no earlier try may have left an effect
         if command.direction is Direction.ACTION and not is_contained:
-            await self._note_beginning(command)
-        answer = await self._try_several_times(command, handler)
-        if isinstance(answer, Answer):
-            return answer
-        return await self._settle_failure(command, answer, is_contained=is_contained)
-
-    async def _note_beginning(self, command: Command) -> None:
-        """Before an effect that no transaction contains: from now on a compensation looks."""
-        async with self._inbox.claim(command.saga_id, command.step_name) as claim:
-            if claim.entry is None:
-                await claim.save(Entry(state=State.UNKNOWN))
-        await reach(Failpoint.GUARD_AFTER_NOTE)
-
-    async def _try_several_times(self, command: Command, handler: Handler) -> Answer | Failure:
-        """Each try in a transaction of its own."""
+            is_certain = await self._note_beginning(command)
         try:
-            return await self._try_once(command, handler)
+            answer = await self._try_once(command, handler)
         except Unavailable:
             raise
         except Exception as error:
-            return await self._try_again(command, handler, error)
+            answer = await self._try_again(command, handler, error)
+            is_certain = is_contained
+        if isinstance(answer, Answer):
+            return answer
+        return await self._answer_failure(command, answer, is_contained, is_certain)
+
+    async def _note_beginning(self, command: Command) -> bool:
+        """Before an effect that no transaction contains: from now on a compensation looks.
+        False if somebody has begun before."""
+        async with self._inbox.claim(command.saga_id, command.step_name) as claim:
+            is_first = claim.entry is None
+            if is_first:
+                await claim.save(Entry(state=State.UNKNOWN))
+        await reach(Failpoint.GUARD_AFTER_NOTE)
+        return is_first
 
     async def _try_again(
         self, command: Command, handler: Handler, error: Exception
@@ -130,12 +132,12 @@ class Executor:
         await reach(Failpoint.GUARD_AFTER_COMMIT)
         return outcome
 
-    async def _settle_failure(
-        self, command: Command, failure: Failure, *, is_contained: bool
+    async def _answer_failure(
+        self, command: Command, failure: Failure, is_contained: bool, is_certain: bool
     ) -> Answer:
         """Store what must be remembered of a failure, unless somebody was faster."""
         failed = definite(failure, command.direction, is_contained=is_contained)
-        reply = final_reply_to(command, failed)
+        reply = final_reply_to(command, failed if is_certain else in_doubt(failed))
         after = entry_after(
             command.direction,
             None,

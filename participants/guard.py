@@ -194,6 +194,12 @@ def definite(failure: Failure, direction: Direction, *, is_contained: bool) -> F
             assert_never(failure)
 
 
+def in_doubt(failed: Failed) -> Failed:
+    """A failure without effect, after an earlier try whose end nobody knows: that one may have
+    left an effect outside, and the saga has to look."""
+    return replace(failed, effect=Effect.UNKNOWN) if failed.effect is Effect.NONE else failed
+
+
 def reply_to(command: Command, outcome: Success | Failed) -> Reply | None:
     """The reply that says so; None when it comes later."""
     return None if isinstance(outcome, Later) else final_reply_to(command, outcome)

@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict
 from chassis.facts import CommandHandled, MessageRejected
 from messaging.contract import Effect, Reply, ReplyType
 from participants import Context, NotFound, Participant, StepFailed
-from participants.guard import TOO_LATE
+from participants.guard import TOO_LATE, Entry, State
 from tests.participants.conftest import Stage
 from tests.participants.desk import COMPENSATION, body_of, command, running
 
@@ -58,6 +58,8 @@ class Shop:
                 raise ZeroDivisionError("oops")
             case "break once" if len(self.contexts) == 1:
                 raise ZeroDivisionError("oops")
+            case "break once, then fail":
+                raise ZeroDivisionError("oops") if len(self.contexts) == 1 else StepFailed("no")
             case "too large":
                 return {"text": "x" * 70_000}
             case "later":
@@ -197,6 +199,29 @@ async def test_an_unforeseen_error_is_tried_again_in_place(stage: Stage, shop: S
     async with running(stage.runner(shop.service, tries=2)):
         reply = await stage.desk.ask(command("TestService.Act", do="break once"))
     assert (reply.type, reply.result) == (ReplyType.STEP_COMPLETED, {"calls": 2})
+
+
+async def test_a_no_after_a_try_that_broke_is_no_proof_that_nothing_was_done(
+    stage: Stage, shop: Shop
+) -> None:
+    """Outside of the inbox's transaction the try that broke may have left an effect."""
+    asked = command("TestService.Act", do="break once, then fail")
+    async with running(stage.runner(shop.service, tries=2)):
+        replies = [await stage.desk.ask(asked) for _ in range(2)]
+    effect = Effect.NONE if stage.inbox.contains_effects else Effect.UNKNOWN
+    assert [(reply.error, reply.effect) for reply in replies] == [("no", effect)] * 2
+    assert len(shop.contexts) == 2
+
+
+async def test_a_no_after_a_try_that_was_cut_off_is_no_proof_either(
+    stage: Stage, shop: Shop
+) -> None:
+    asked = command("TestService.Act", do="fail")
+    async with running(stage.runner(shop.service)):
+        async with stage.inbox.claim(asked.saga_id, asked.step_name) as claim:
+            await claim.save(Entry(state=State.UNKNOWN))  # as before an effect outside
+        reply = await stage.desk.ask(asked)
+    assert reply.effect is (Effect.NONE if stage.inbox.contains_effects else Effect.UNKNOWN)
 
 
 async def test_an_unforeseen_error_is_answered_in_the_end_and_not_kept(
