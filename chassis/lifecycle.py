@@ -33,7 +33,7 @@ def run(main: Main, *, name: str, drain_timeout: float) -> int:
     program = _Program(main, name, drain_timeout)
     with program.signals():
         try:
-            with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+            with asyncio.Runner(loop_factory=loop_factory()) as runner:
                 return runner.run(program.run())
         except (Exception, BaseExceptionGroup) as error:
             return report(error)
@@ -173,7 +173,7 @@ def _die(message: str) -> NoReturn:
     os._exit(ExitCode.FAILED)
 
 
-def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
+def loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
     """uvloop where it is installed, else asyncio's own loop."""
     try:
         import uvloop  # noqa: PLC0415  # an extra

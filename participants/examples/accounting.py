@@ -1,11 +1,21 @@
-"""What the examples' books have in common: rows as of one moment, counted by saga and kind."""
+"""What the examples' books have in common: ledgers, and what is counted in them by saga."""
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import MetaData, Table, insert, select
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    Index,
+    Integer,
+    MetaData,
+    String,
+    Table,
+    insert,
+    select,
+)
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from participants import Context
@@ -23,6 +33,19 @@ class Books:
     @property
     def is_balanced(self) -> bool:
         return not self.problems
+
+
+def ledger(metadata: MetaData, name: str, *columns: Column[Any]) -> Table:
+    """A table that is only ever added to: what was done and undone, for which saga."""
+    return Table(
+        name,
+        metadata,
+        Column("id", BigInteger().with_variant(Integer, "sqlite"), primary_key=True),
+        Column("saga_id", String(200), nullable=False),
+        Column("kind", String(30), nullable=False),
+        *columns,
+        Index(f"{name}_saga_id", "saga_id"),
+    )
 
 
 async def rows_of(engine: AsyncEngine, metadata: MetaData) -> Mapping[str, Sequence[Row]]:
@@ -44,11 +67,16 @@ def counted(ledgers: Iterable[Sequence[Row]]) -> Mapping[str, Counter[str]]:
     return counts
 
 
-def differences(saga_id: str, found: Counter[str], wanted: Mapping[str, int]) -> Iterator[str]:
-    """Where a saga has other rows than it should."""
-    for kind in sorted(found.keys() | wanted.keys()):
-        if found[kind] != wanted.get(kind, 0):
-            yield f"saga {saga_id}: {kind} {found[kind]} times, not {wanted.get(kind, 0)}"
+def saga_problems(
+    counts: Mapping[str, Counter[str]],
+    completed: Collection[str],
+    wanted: Callable[[Counter[str], bool], Mapping[str, int]],
+) -> Iterator[str]:
+    """Where a saga has other rows than are `wanted` of it, by those it has and whether it has
+    completed."""
+    for saga_id in sorted({*counts, *completed}):
+        found = counts.get(saga_id, Counter())
+        yield from _differences(saga_id, found, wanted(found, saga_id in completed))
 
 
 def money(cents: int) -> str:
@@ -57,13 +85,20 @@ def money(cents: int) -> str:
     return f"{sign}{abs(cents) // 100:,}.{abs(cents) % 100:02d}"
 
 
-async def own_rows(context: Context, ledger: Table, kind: str) -> Sequence[Row]:
+async def own_rows(context: Context, book: Table, kind: str) -> Sequence[Row]:
     """What this saga has of one kind in a ledger."""
-    query = select(ledger).where(ledger.c.saga_id == context.saga_id, ledger.c.kind == kind)
+    query = select(book).where(book.c.saga_id == context.saga_id, book.c.kind == kind)
     return [dict(row) for row in (await context.session.execute(query)).mappings()]
 
 
-async def write(context: Context, ledger: Table, kind: str, **values: object) -> None:
+async def write(context: Context, book: Table, kind: str, **values: object) -> None:
     """Add a row to a ledger. Ledgers are only ever added to."""
     row = {"saga_id": context.saga_id, "kind": kind, **values}
-    await context.session.execute(insert(ledger).values(row))
+    await context.session.execute(insert(book).values(row))
+
+
+def _differences(saga_id: str, found: Counter[str], wanted: Mapping[str, int]) -> Iterator[str]:
+    """Where a saga has other rows than it should."""
+    for kind in sorted(found.keys() | wanted.keys()):
+        if found[kind] != wanted.get(kind, 0):
+            yield f"saga {saga_id}: {kind} {found[kind]} times, not {wanted.get(kind, 0)}"

@@ -10,8 +10,6 @@ from sqlalchemy import (
     CheckConstraint,
     Column,
     DateTime,
-    Index,
-    Integer,
     MetaData,
     String,
     Table,
@@ -20,21 +18,17 @@ from sqlalchemy import (
 )
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from participants.examples.accounting import Books, Row, counted, differences, money, rows_of
+from participants.examples.accounting import (
+    Books,
+    Row,
+    counted,
+    ledger,
+    money,
+    rows_of,
+    saga_problems,
+)
 
 metadata: Final = MetaData()
-
-
-def _ledger(name: str, *columns: Column[object]) -> Table:
-    return Table(
-        name,
-        metadata,
-        Column("id", BigInteger().with_variant(Integer, "sqlite"), primary_key=True),
-        Column("saga_id", String(200), nullable=False),
-        Column("kind", String(20), nullable=False),
-        *columns,
-        Index(f"{name}_saga_id", "saga_id"),
-    )
 
 
 budgets: Final = Table(
@@ -57,14 +51,16 @@ requests: Final = Table(
     Column("is_open", Boolean, nullable=False),
     Column("remind_at", DateTime(timezone=True)),  # None: they have been reminded
 )
-set_aside: Final = _ledger(
+set_aside: Final = ledger(
+    metadata,
     "approval_set_aside",
     Column("department", String(100), nullable=False),
     Column("cents", BigInteger, nullable=False),
 )
 # The kinds: asked, reminded, approved, declined, withdrawn.
-events: Final = _ledger("approval_events", Column("by", String(100)))
-orders: Final = _ledger(
+events: Final = ledger(metadata, "approval_events", Column("by", String(100)))
+orders: Final = ledger(
+    metadata,
     "approval_orders",
     Column("supplier", String(100), nullable=False),
     Column("cents", BigInteger, nullable=False),
@@ -90,6 +86,7 @@ async def list_supplier(connection: AsyncConnection, supplier: str) -> None:
 async def balance(engine: AsyncEngine, completed: Collection[str]) -> Books:
     """Sum up the books once all sagas have ended, of which these have completed."""
     rows = await rows_of(engine, metadata)
+    counts = counted(rows[table.name] for table in (set_aside, events, orders))
     kinds = Counter(row["kind"] for row in rows["approval_events"])
     granted = sum(row["total_cents"] for row in rows["approval_budgets"])
     free = sum(row["free_cents"] for row in rows["approval_budgets"])
@@ -104,7 +101,7 @@ async def balance(engine: AsyncEngine, completed: Collection[str]) -> Books:
         },
         problems=[
             *_total_problems(granted, free, ordered),
-            *_saga_problems(rows, completed),
+            *saga_problems(counts, completed, _wanted),
             *(f"the request of {each} is still open" for each in _open(rows)),
         ],
     )
@@ -120,15 +117,10 @@ def _open(rows: Mapping[str, Sequence[Row]]) -> Iterator[str]:
     return (row["saga_id"] for row in rows["approval_requests"] if row["is_open"])
 
 
-def _saga_problems(rows: Mapping[str, Sequence[Row]], completed: Collection[str]) -> Iterator[str]:
+def _wanted(found: Counter[str], is_completed: bool) -> Mapping[str, int]:
     """Nothing is ordered that was not approved, and nobody's money is kept for nothing."""
-    ledgers = [rows[table.name] for table in (set_aside, events, orders)]
-    counts = counted(ledgers)
-    for saga_id in sorted({*counts, *completed}):
-        found = counts.get(saga_id, Counter())
-        wanted = _bought() if saga_id in completed else _undone(found)
-        reminded = {"reminded": min(1, found["reminded"])}
-        yield from differences(saga_id, found, wanted | reminded)
+    wanted = _bought() if is_completed else _undone(found)
+    return wanted | {"reminded": min(1, found["reminded"])}
 
 
 def _bought() -> dict[str, int]:

@@ -9,8 +9,6 @@ from sqlalchemy import (
     Boolean,
     CheckConstraint,
     Column,
-    Index,
-    Integer,
     MetaData,
     String,
     Table,
@@ -19,21 +17,17 @@ from sqlalchemy import (
 )
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from participants.examples.accounting import Books, Row, counted, differences, money, rows_of
+from participants.examples.accounting import (
+    Books,
+    Row,
+    counted,
+    ledger,
+    money,
+    rows_of,
+    saga_problems,
+)
 
 metadata: Final = MetaData()
-
-
-def _ledger(name: str, *columns: Column[object]) -> Table:
-    return Table(
-        name,
-        metadata,
-        Column("id", BigInteger().with_variant(Integer, "sqlite"), primary_key=True),
-        Column("saga_id", String(200), nullable=False),
-        Column("kind", String(20), nullable=False),
-        *columns,
-        Index(f"{name}_saga_id", "saga_id"),
-    )
 
 
 accounts: Final = Table(
@@ -45,18 +39,21 @@ accounts: Final = Table(
     Column("is_frozen", Boolean, nullable=False),
     CheckConstraint("balance_cents >= 0", name="bank_accounts_not_overdrawn"),
 )
-movements: Final = _ledger(
+movements: Final = ledger(
+    metadata,
     "bank_movements",
     Column("account", String(34), nullable=False),
     Column("amount_cents", BigInteger, nullable=False),  # negative: taken from the account
 )
-entries: Final = _ledger(
+entries: Final = ledger(
+    metadata,
     "bank_entries",
     Column("debtor", String(34), nullable=False),
     Column("creditor", String(34), nullable=False),
     Column("amount_cents", BigInteger, nullable=False),
 )
-notices: Final = _ledger(
+notices: Final = ledger(
+    metadata,
     "bank_notices",
     Column("account", String(34), nullable=False),
     Column("text", Text, nullable=False),
@@ -82,6 +79,7 @@ async def open_account(
 async def balance(engine: AsyncEngine, completed: Collection[str]) -> Books:
     """Sum up the books once all sagas have ended, of which these have completed."""
     rows = await rows_of(engine, metadata)
+    counts = counted(rows[table.name] for table in (movements, entries, notices))
     opened = sum(row["opening_cents"] for row in rows["bank_accounts"])
     held = sum(row["balance_cents"] for row in rows["bank_accounts"])
     kinds = Counter(row["kind"] for row in rows["bank_entries"])
@@ -96,7 +94,7 @@ async def balance(engine: AsyncEngine, completed: Collection[str]) -> Books:
         problems=[
             *_total_problems(opened, held),
             *_account_problems(rows),
-            *_saga_problems(rows, completed),
+            *saga_problems(counts, completed, _wanted),
         ],
     )
 
@@ -124,13 +122,9 @@ def _account_problems(rows: Mapping[str, Sequence[Row]]) -> Iterator[str]:
             )
 
 
-def _saga_problems(rows: Mapping[str, Sequence[Row]], completed: Collection[str]) -> Iterator[str]:
+def _wanted(found: Counter[str], is_completed: bool) -> Mapping[str, int]:
     """A transfer happened once and whole, or what it did was undone."""
-    counts = counted(rows[table.name] for table in (movements, entries, notices))
-    for saga_id in sorted({*counts, *completed}):
-        found = counts.get(saga_id, Counter())
-        wanted = _TRANSFERRED if saga_id in completed else _undone(found)
-        yield from differences(saga_id, found, wanted)
+    return _TRANSFERRED if is_completed else _undone(found)
 
 
 def _undone(found: Counter[str]) -> Mapping[str, int]:

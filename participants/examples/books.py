@@ -6,15 +6,13 @@ happened twice, or was never undone, shows.
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Any, Final
 
 from sqlalchemy import (
     BigInteger,
     CheckConstraint,
     Column,
     DateTime,
-    Index,
-    Integer,
     MetaData,
     String,
     Table,
@@ -26,23 +24,17 @@ from sqlalchemy import (
 )
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
+from participants.examples.accounting import ledger
+
 INITIAL_STOCK: Final = 1_000_000
 """What the warehouse holds of an article when it is first asked for."""
 
 metadata: Final = MetaData()
 
 
-def _ledger(name: str, *columns: Column[object]) -> Table:
-    return Table(
-        name,
-        metadata,
-        Column("id", BigInteger().with_variant(Integer, "sqlite"), primary_key=True),
-        Column("saga_id", String(200), nullable=False),
-        Column("kind", String(20), nullable=False),
-        *columns,
-        Column("at", DateTime(timezone=True), nullable=False, server_default=func.now()),
-        Index(f"{name}_saga_id", "saga_id"),
-    )
+def _timed(name: str, *columns: Column[Any]) -> Table:
+    at = Column("at", DateTime(timezone=True), nullable=False, server_default=func.now())
+    return ledger(metadata, name, *columns, at)
 
 
 inventory_stock: Final = Table(
@@ -52,18 +44,18 @@ inventory_stock: Final = Table(
     Column("available", BigInteger, nullable=False),
     CheckConstraint("available >= 0", name="inventory_stock_not_negative"),
 )
-inventory_reservations: Final = _ledger(
+inventory_reservations: Final = _timed(
     "inventory_reservations",
     Column("sku", String(100), nullable=False),
     Column("quantity", BigInteger, nullable=False),
 )
-payments: Final = _ledger(
+payments: Final = _timed(
     "payments",
     Column("amount_cents", BigInteger, nullable=False),
     Column("method", Text, nullable=False),
 )
-shipments: Final = _ledger("shipments", Column("tracking_number", String(100), nullable=False))
-notifications: Final = _ledger("notifications", Column("text", Text, nullable=False))
+shipments: Final = _timed("shipments", Column("tracking_number", String(100), nullable=False))
+notifications: Final = _timed("notifications", Column("text", Text, nullable=False))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

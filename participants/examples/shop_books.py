@@ -9,8 +9,6 @@ from sqlalchemy import (
     Boolean,
     CheckConstraint,
     Column,
-    Index,
-    Integer,
     MetaData,
     String,
     Table,
@@ -18,24 +16,20 @@ from sqlalchemy import (
 )
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from participants.examples.accounting import Books, Row, counted, differences, money, rows_of
+from participants.examples.accounting import (
+    Books,
+    Row,
+    counted,
+    ledger,
+    money,
+    rows_of,
+    saga_problems,
+)
 
 RETURN_CENTS: Final = 490
 """What the way back costs the customer."""
 
 metadata: Final = MetaData()
-
-
-def _ledger(name: str, *columns: Column[object]) -> Table:
-    return Table(
-        name,
-        metadata,
-        Column("id", BigInteger().with_variant(Integer, "sqlite"), primary_key=True),
-        Column("saga_id", String(200), nullable=False),
-        Column("kind", String(30), nullable=False),
-        *columns,
-        Index(f"{name}_saga_id", "saga_id"),
-    )
 
 
 shelves: Final = Table(
@@ -60,18 +54,21 @@ parcels: Final = Table(
     Column("place", String(20), nullable=False),  # warehouse, away, or nowhere any more
 )
 # Kinds: taken, put back.
-movements: Final = _ledger(
+movements: Final = ledger(
+    metadata,
     "shop_movements",
     Column("article", String(100), nullable=False),
     Column("quantity", BigInteger, nullable=False),
 )
 # Kinds: redeemed, restored.
-redemptions: Final = _ledger("shop_redemptions", Column("voucher", String(100), nullable=False))
+redemptions: Final = ledger(
+    metadata, "shop_redemptions", Column("voucher", String(100), nullable=False)
+)
 # Kinds: charged, refunded, return postage.
-till: Final = _ledger("shop_till", Column("cents", BigInteger, nullable=False))
+till: Final = ledger(metadata, "shop_till", Column("cents", BigInteger, nullable=False))
 # Kinds: checked, packed, shipped, recalled, return opened, return received, download sent,
 # download revoked, invoiced.
-events: Final = _ledger("shop_events")
+events: Final = ledger(metadata, "shop_events")
 
 _UNDONE: Final = {
     "taken": "put back",
@@ -123,7 +120,7 @@ async def balance(engine: AsyncEngine, completed: Collection[str]) -> Books:
             *_shelf_problems(rows),
             *_voucher_problems(rows),
             *_refund_problems(rows),
-            *_saga_problems(counts, completed),
+            *saga_problems(counts, completed, _wanted),
         ],
     )
 
@@ -165,12 +162,9 @@ def _refund_problems(rows: Mapping[str, Sequence[Row]]) -> Iterator[str]:
             yield f"saga {saga_id}: {money(charged)} charged, {money(refunded)} refunded"
 
 
-def _saga_problems(counts: Mapping[str, Counter[str]], completed: Collection[str]) -> Iterator[str]:
+def _wanted(found: Counter[str], is_completed: bool) -> Mapping[str, int]:
     """An order is whole, or all of it was undone; what was shipped has come back."""
-    for saga_id in sorted({*counts, *completed}):
-        found = counts.get(saga_id, Counter())
-        wanted = _whole(found) if saga_id in completed else _undone(found)
-        yield from differences(saga_id, found, wanted)
+    return _whole(found) if is_completed else _undone(found)
 
 
 def _whole(found: Counter[str]) -> Mapping[str, int]:

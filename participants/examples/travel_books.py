@@ -8,8 +8,6 @@ from sqlalchemy import (
     BigInteger,
     CheckConstraint,
     Column,
-    Index,
-    Integer,
     MetaData,
     String,
     Table,
@@ -17,22 +15,17 @@ from sqlalchemy import (
 )
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from participants.examples.accounting import Books, Row, counted, differences, money, rows_of
+from participants.examples.accounting import (
+    Books,
+    Row,
+    counted,
+    ledger,
+    money,
+    rows_of,
+    saga_problems,
+)
 
 metadata: Final = MetaData()
-
-
-def _ledger(name: str, *columns: Column[object]) -> Table:
-    return Table(
-        name,
-        metadata,
-        Column("id", BigInteger().with_variant(Integer, "sqlite"), primary_key=True),
-        Column("saga_id", String(200), nullable=False),
-        Column("kind", String(30), nullable=False),
-        *columns,
-        Column("cents", BigInteger, nullable=False),
-        Index(f"{name}_saga_id", "saga_id"),
-    )
 
 
 offers: Final = Table(
@@ -45,8 +38,18 @@ offers: Final = Table(
     CheckConstraint("free >= 0", name="travel_offers_not_overbooked"),
 )
 # The kinds: "flight reserved", "flight released", "flight confirmed"; the same for hotel and car.
-bookings: Final = _ledger("travel_bookings", Column("offer", String(100), nullable=False))
-charges: Final = _ledger("travel_charges", Column("card", String(100), nullable=False))
+bookings: Final = ledger(
+    metadata,
+    "travel_bookings",
+    Column("offer", String(100), nullable=False),
+    Column("cents", BigInteger, nullable=False),
+)
+charges: Final = ledger(
+    metadata,
+    "travel_charges",
+    Column("card", String(100), nullable=False),
+    Column("cents", BigInteger, nullable=False),
+)
 
 THINGS: Final = ("flight", "hotel", "car")
 
@@ -65,6 +68,7 @@ async def offer(connection: AsyncConnection, name: str, places: int, cents: int)
 async def balance(engine: AsyncEngine, completed: Collection[str]) -> Books:
     """Sum up the books once all sagas have ended, of which these have completed."""
     rows = await rows_of(engine, metadata)
+    counts = counted(rows[table.name] for table in (bookings, charges))
     kinds = Counter(row["kind"] for row in rows["travel_bookings"])
     verbs = ("reserved", "released", "confirmed")
     lines = {
@@ -75,7 +79,7 @@ async def balance(engine: AsyncEngine, completed: Collection[str]) -> Books:
         lines={**lines, "charged": money(charged)},
         problems=[
             *_offer_problems(rows),
-            *_saga_problems(rows, completed),
+            *saga_problems(counts, completed, _wanted),
             *_charge_problems(rows),
         ],
     )
@@ -93,16 +97,8 @@ def _offer_problems(rows: Mapping[str, Sequence[Row]]) -> Iterator[str]:
             yield f"offer {row['offer']}: {gone} places gone, {taken[row['offer']]} booked"
 
 
-def _saga_problems(rows: Mapping[str, Sequence[Row]], completed: Collection[str]) -> Iterator[str]:
+def _wanted(found: Counter[str], is_completed: bool) -> Mapping[str, int]:
     """What is reserved is confirmed and paid, or released and not paid."""
-    counts = counted([rows["travel_bookings"], rows["travel_charges"]])
-    for saga_id in sorted({*counts, *completed}):
-        found = counts.get(saga_id, Counter())
-        wanted = _wanted(found, is_completed=saga_id in completed)
-        yield from differences(saga_id, found, wanted)
-
-
-def _wanted(found: Counter[str], *, is_completed: bool) -> Mapping[str, int]:
     booked = [thing for thing in THINGS if found[f"{thing} reserved"]]
     if not is_completed:
         verbs = ("reserved", "released")
