@@ -27,6 +27,7 @@ _NAME: Final = "saga"
 _PER_SECOND: Final = 10
 _MAX_TEXT: Final = 500
 _TROUBLE: Final = frozenset({"failed", "compensation_failed"})
+_FORWARD: Final = frozenset({"started", "pending"})
 _HARMLESS: Final = frozenset({"duplicate", "stale"})
 _LEVELS: Final = {
     "debug": logging.DEBUG,
@@ -76,7 +77,8 @@ class FactLog:
     def _saga_advanced(self, fact: SagaAdvanced) -> None:
         errors = [move.error for move in fact.moves if move.error]
         failed = [move for move in fact.moves if move.after in _TROUBLE]
-        level = logging.WARNING if errors or failed or fact.compensation_retries else logging.INFO
+        is_trouble = errors or failed or fact.compensation_retries
+        level = logging.WARNING if is_trouble else _level_of(fact)
         if not self._is_enabled_for(level):
             return
         self._write(
@@ -189,6 +191,12 @@ class FactLog:
             record = logging.LogRecord(_NAME, level, "", 0, event, None, None)
             record.__dict__[FIELDS] = said
             self._log.handle(record)
+
+
+def _level_of(fact: SagaAdvanced) -> int:
+    """A saga's start, its end and all of its way back; each step forward is for whoever asks."""
+    is_midway = fact.state in _FORWARD and not fact.is_new
+    return logging.DEBUG if is_midway else logging.INFO
 
 
 def _move(move: StepMoved) -> str:

@@ -131,22 +131,25 @@ def command_message(  # noqa: PLR0913  # one for each field of CONTRACT §2, all
     epoch: str | None = None,
 ) -> Outgoing:
     """A command around a body that is there already, exactly as it was stored."""
-    headers: dict[str, str | int | None] = {
+    headers: dict[str, str | int] = {
         "saga-type": saga_type,
-        "saga-direction": direction.value,
+        "saga-direction": str(direction),
         "saga-command-id": command_id or command_id_for(saga_id, step_name, direction),
         "saga-attempt": attempt,
-        "saga-deadline": moment_text(deadline) if deadline else None,
-        EPOCH_HEADER: epoch,
-        "traceparent": traceparent,
     }
+    if deadline:
+        headers["saga-deadline"] = moment_text(deadline)
+    if epoch is not None:
+        headers[EPOCH_HEADER] = epoch
+    if traceparent is not None:
+        headers["traceparent"] = traceparent
     return Outgoing(
         exchange=names.commands,
         routing_key=destination,
         type=destination,
         body=body,
         correlation_id=saga_id,
-        headers=_known(headers),
+        headers=headers,
     )
 
 

@@ -1,5 +1,6 @@
 """The messages that cross the network, as values. The standard library only."""
 
+import hashlib
 import re
 import uuid
 from collections.abc import Mapping
@@ -21,7 +22,7 @@ MAX_DEPTH: Final = 32
 EPOCH_HEADER: Final = "saga-database-epoch"
 
 # Fixed for ever: command ids must not change between releases.
-_COMMAND_NAMESPACE: Final = uuid.UUID("5a9ac0de-0000-5000-8000-c0de5a9a0001")
+_COMMAND_NAMESPACE: Final = uuid.UUID("5a9ac0de-0000-5000-8000-c0de5a9a0001").bytes
 
 
 class Direction(StrEnum):
@@ -108,8 +109,16 @@ class CancelRequest:
 
 
 def command_id_for(saga_id: str, step_name: str, direction: Direction) -> str:
-    """The idempotency key of a step in one direction, computed, never drawn."""
-    return str(uuid.uuid5(_COMMAND_NAMESPACE, f"{saga_id}|{step_name}|{direction}"))
+    """The idempotency key of a step in one direction, computed, never drawn: a UUID version 5.
+
+    RFC 9562 §5.5; without the objects around it that `uuid.uuid5` makes.
+    """
+    name = f"{saga_id}|{step_name}|{direction}".encode()
+    digest = hashlib.sha1(_COMMAND_NAMESPACE + name, usedforsecurity=False).hexdigest()
+    variant = "89ab"[int(digest[16], 16) & 3]
+    return (
+        f"{digest[:8]}-{digest[8:12]}-5{digest[13:16]}-{variant}{digest[17:20]}-{digest[20:32]}"
+    )
 
 
 def participant_of(destination: str) -> str:

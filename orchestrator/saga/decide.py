@@ -129,12 +129,12 @@ def _on_reply(draft: Draft, reply: Reply) -> Decision:
     """Find the cell of the table, and do what it says."""
     if is_of_lost_past(draft.saga, reply):
         return stale(draft, reply)
-    step = next((step for step in draft.saga.steps if step.name == reply.step), None)
+    step = next((step for step in draft.saga.steps if step.plan.name == reply.step), None)
     if step is None:
         # Before its plan, a saga has no steps whose lines of history this one could precede.
         return fits_nothing(draft, reply.step if draft.saga.steps else None, reply)
-    rules = TABLE[step.status][:-1]
-    return rules[COLUMNS.index(type(reply))](draft, step, reply)
+    rule: Rule = TABLE[step.status][COLUMNS.index(type(reply))]
+    return rule(draft, step, reply)
 
 
 def _on_request(

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import Any, Final
 
-from orchestrator.saga.changed import changed, put_by_name
+from orchestrator.saga.changed import changed
 from orchestrator.saga.plan import RetryPolicy
 from orchestrator.saga.state import (
     Decision,
@@ -42,6 +42,7 @@ class Draft:
         actor: str | None = None,
     ) -> None:
         self.saga = changed(saga)
+        self._fields = vars(self.saga)  # frozen for all others
         self.now = now
         self.message = message  # whose redelivery guards what is owed; None: the clock does
         self.actor = actor
@@ -58,11 +59,12 @@ class Draft:
     def move(self, step: Step, status: StepStatus, note: str | None = None, **changes: Any) -> Step:
         """Give the step its new status. What it owed is settled by that."""
         moved = changed(step, status=status, **changes)
-        self._write(step.name, step.status, status, note, moved, error=changes.get("error"))
-        self.change(
-            steps=self._steps_with(moved),
-            outbound=tuple(owed for owed in self.saga.outbound if owed.step != step.name),
-        )
+        name = moved.plan.name
+        self._write(name, step.status, status, note, moved, error=changes.get("error"))
+        self._fields["steps"] = self._steps_with(moved)
+        if self.saga.outbound:
+            left = [owed for owed in self.saga.outbound if owed.step != name]
+            self._fields["outbound"] = tuple(left)
         return moved
 
     def note(self, step: str | None, note: str, *, error: str | None = None) -> None:
@@ -78,22 +80,21 @@ class Draft:
 
     def change(self, **changes: Any) -> None:
         """Change fields of the saga that have no line in the history of their own."""
-        for name, value in changes.items():
-            put_by_name(self.saga, name, value)  # frozen for all others
+        self._fields.update(changes)
 
     def change_step(self, step: Step, **changes: Any) -> Step:
         fresh = changed(step, **changes)
-        self.change(steps=self._steps_with(fresh))
+        self._fields["steps"] = self._steps_with(fresh)
         return fresh
 
     def _steps_with(self, fresh: Step) -> tuple[Step, ...]:
-        name = fresh.name
-        return tuple([fresh if old.name == name else old for old in self.saga.steps])
+        name = fresh.plan.name
+        return tuple([fresh if old.plan.name == name else old for old in self.saga.steps])
 
     def owe(self, outbound: Outbound) -> None:
         """Send this, and keep it in the row until it is known to have left."""
         self._owed.append(outbound)
-        self.change(outbound=(*self.saga.outbound, outbound))
+        self._fields["outbound"] = (*self.saga.outbound, outbound)
 
     def fail_first(self, step: str | None, error: str) -> None:
         """Remember the first failure, for good."""
@@ -107,18 +108,18 @@ class Draft:
 
     def decision(self, verdict: Verdict = Verdict.ADVANCED, *, late: str | None = None) -> Decision:
         """What came of it. Saves nothing if nothing changed."""
-        if self.saga.steps and not self._is_unguarded():
+        if self.saga.resend_at and self.saga.steps and not self._is_unguarded():
             self.change(resend_at=None)
         must_save = bool(self._transitions) or self.saga != self._original
         if must_save:
-            self.change(updated_at=self.now)
+            self._fields["updated_at"] = self.now
         elif verdict is Verdict.ADVANCED and not self._owed:
             verdict = Verdict.NOTHING
         return Decision(
             saga=self.saga,
             verdict=verdict,
             transitions=tuple(self._transitions),
-            send=tuple(owed for owed in self._owed if owed in self.saga.outbound),
+            send=tuple([owed for owed in self._owed if owed in self.saga.outbound]),
             late=late,
             dropped_keys=self.dropped_keys,
             must_save=must_save,
@@ -145,21 +146,18 @@ class Draft:
         *,
         error: str | None = None,
     ) -> None:
-        version = self.saga.version + 1
-        compensating = moved is not None and moved.compensation_attempts > 0
-        attempts = moved and (moved.compensation_attempts if compensating else moved.attempts)
-        self._transitions.append(
-            Transition(
-                version=version,
-                at=self.now,
-                step=step,
-                before=str(before),
-                after=str(after),
-                cause=self._by,
-                actor=self.actor,
-                attempt=attempts or None,
-                note=note,
-                error=error,
-            )
+        version = self._fields["version"] = self.saga.version + 1
+        attempt = (moved.compensation_attempts or moved.attempts) if moved else 0
+        line = Transition(
+            version,
+            self.now,
+            step,
+            str(before),
+            str(after),
+            self._by,
+            self.actor,
+            attempt or None,
+            note,
+            error,
         )
-        self.change(version=version)
+        self._transitions.append(line)

@@ -30,12 +30,12 @@ def is_turning_back(saga: Saga) -> bool:
 
 def can_turn_back(saga: Saga) -> bool:
     """It is turning back, and nothing is outstanding any more."""
-    return is_turning_back(saga) and not any(_is_outstanding(step) for step in saga.steps)
+    return is_turning_back(saga) and not any(map(_is_outstanding, saga.steps))
 
 
 def is_past_pivot(saga: Saga) -> bool:
     """Its pivot has completed, or may have and cannot be undone: there is no way back."""
-    return any(_has_been_passed(step) for step in saga.steps if step.plan.pivot)
+    return any([_has_been_passed(step) for step in saga.steps if step.plan.pivot])
 
 
 def is_forward_exhausted(saga: Saga, step: Step) -> bool:
@@ -44,7 +44,7 @@ def is_forward_exhausted(saga: Saga, step: Step) -> bool:
 
 
 def _goes_forward(saga: Saga) -> bool:
-    return saga.state in {SagaState.STARTED, SagaState.PENDING}
+    return saga.state is SagaState.PENDING or saga.state is SagaState.STARTED
 
 
 def _has_been_passed(pivot: Step) -> bool:

@@ -65,7 +65,7 @@ def complete(
     """The action is done: merge its result into the data. Returns why it cannot, if so."""
     kept = own_result(draft, result)
     data = merged(draft.saga.data, kept) if kept else draft.saga.data
-    size = len(json_of(data).encode()) if kept else 0
+    size = _bytes_of(json_of(data)) if kept else 0
     if size > MAX_DATA_BYTES:
         return f"with its result the saga's data would be {size} bytes, more than {MAX_DATA_BYTES}"
     draft.move(
@@ -86,7 +86,15 @@ def complete(
 def own_result(draft: Draft, result: Mapping[str, Any]) -> Mapping[str, Any]:
     """The result without reserved keys; those are reported."""
     draft.dropped_keys = RESERVED_KEYS.intersection(result)
+    if not draft.dropped_keys:
+        return Written(result)
     return Written({key: value for key, value in result.items() if key not in RESERVED_KEYS})
+
+
+def _bytes_of(text: str) -> int:
+    """How many it has in UTF-8; of short texts, how many at most."""
+    most = 4 * len(text)
+    return len(text.encode()) if most > MAX_DATA_BYTES else most
 
 
 def retry_later(draft: Draft, step: Step, error: str, note: str, *, at_once: bool = False) -> None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from datetime import datetime
+from json.encoder import encode_basestring as quoted
 from typing import Any
 
 from orchestrator.saga.state import Direction, Outbound, OutboundKind, Saga, Step
@@ -110,10 +111,11 @@ def _attempt(step: Step, direction: Direction) -> int:
 
 
 def _command_body(saga: Saga, step: Step, direction: Direction) -> str:
-    body: dict[str, Any] = {"saga_id": saga.saga_id, "step_name": step.name}
+    body = f'{{"saga_id":{quoted(saga.saga_id)},"step_name":{quoted(step.name)}'
     if direction is Direction.COMPENSATION:
-        body["original_result"] = step.result
-    return together(encode(body), _payload(saga, step))
+        result = "null" if step.result is None else json_of(step.result)
+        body = f'{body},"original_result":{result}'
+    return together(f"{body}}}", _payload(saga, step))
 
 
 def _payload(saga: Saga, step: Step) -> str:

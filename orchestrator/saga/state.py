@@ -1,4 +1,7 @@
-"""A saga as a value, what can happen to it, and what follows from that."""
+"""A saga as a value, what can happen to it, and what follows from that.
+
+What `changed` copies has no slots: it takes the fields over at once.
+"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -19,7 +22,7 @@ class SagaState(StrEnum):
 
     @property
     def is_final(self) -> bool:
-        return self in {SagaState.COMPLETED, SagaState.FAILED}
+        return self is SagaState.COMPLETED or self is SagaState.FAILED
 
 
 class StepStatus(StrEnum):
@@ -37,7 +40,7 @@ class Direction(StrEnum):
     COMPENSATION = "compensation"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Step:
     """One step of a running saga.
 
@@ -82,7 +85,7 @@ class OutboundKind(StrEnum):
     DEAD_LETTER = "dead_letter"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Outbound:
     """A message that the saga owes, with its exact body, until its step is answered."""
 
@@ -98,7 +101,7 @@ class Outbound:
     error: str | None = None  # dead letters
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Saga:
     """One running instance. `version` is the number of transitions so far.
 
@@ -133,8 +136,10 @@ class Saga:
     @property
     def wake_at(self) -> datetime | None:
         """When the clock has to look at it again, if ever."""
-        moments = [moment for step in self.steps for moment in (step.deadline, step.retry_at)]
-        known = [moment for moment in (self.resend_at, *moments) if moment is not None]
+        known = [step.deadline for step in self.steps if step.deadline]
+        known += [step.retry_at for step in self.steps if step.retry_at]
+        if self.resend_at:
+            known.append(self.resend_at)
         return min(known, default=None)
 
 
@@ -269,7 +274,7 @@ class Verdict(StrEnum):
     NOTHING = auto()  # nothing to do
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Decision:
     """All that follows from one event."""
 

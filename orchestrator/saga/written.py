@@ -24,12 +24,14 @@ def json_of(values: Mapping[str, Any]) -> str:
 
 def merged(values: Mapping[str, Any], more: Mapping[str, Any]) -> Written:
     """`values` with `more` laid over them; what is written already is not written again."""
-    is_apart = values.keys().isdisjoint(more)
-    text = together(json_of(values), json_of(more)) if is_apart else None
-    return Written({**values, **more}, text)
+    if values.keys().isdisjoint(more):
+        both = Written(values, together(json_of(values), json_of(more)))
+        both.update(more)
+        return both
+    return Written({**values, **more})
 
 
 def together(*objects: str) -> str:
     """One JSON object of several that have no key in common, each of them as it is written."""
-    insides = [text.strip()[1:-1].strip() for text in objects]
-    return f"{{{','.join([inside for inside in insides if inside])}}}"
+    insides = [inside for text in objects if (inside := text.strip()[1:-1].strip())]
+    return f"{{{','.join(insides)}}}"

@@ -11,7 +11,7 @@ from datetime import datetime
 from functools import lru_cache
 from typing import Any, Final, NamedTuple
 
-from orchestrator.saga.changed import changed
+from orchestrator.saga.changed import changed, derived, keep_derived
 from orchestrator.saga.plan import OnExhausted, PlannedStep
 from orchestrator.saga.state import (
     Decision,
@@ -84,7 +84,7 @@ def row_of(saga: Saga, *, known: Saga | None = None) -> SagaRow:
         saga.input_digest,
         None if known and known.data is saga.data else data_text(saga.data),
         None if known and known.steps else _plan_text(saga.steps),
-        STEP.write_all(saga.steps),
+        f"[{','.join(map(_step_text, saga.steps))}]",
         saga.on_exhausted.value,
         saga.cancel_reason,
         FAILURE.write(saga.first_failure) if saga.first_failure else None,
@@ -166,6 +166,15 @@ def in_epoch(saga: Saga, epoch: str | None) -> Saga:
     in_doubt = bool(saga.epochs) and bool(saga.steps) and not saga.state.is_final
     lived = tuple(each for each in saga.epochs if each != epoch)
     return changed(saga, epochs=(*lived, epoch), in_doubt=in_doubt)
+
+
+def _step_text(step: Step) -> str:
+    """Written once: a saga that is remembered keeps the texts of the steps that do not move."""
+    text: str | None = derived(step)
+    if text is None:
+        text = STEP.write(step)
+        keep_derived(step, text)
+    return text
 
 
 def _plan_text(steps: tuple[Step, ...]) -> str | None:

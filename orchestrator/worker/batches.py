@@ -200,6 +200,8 @@ class Batches:
 
 def posts_of(names: Names, decision: Decision) -> Iterable[Post]:
     """What a decision sends, as messages."""
+    if not decision.send:
+        return
     never_sent = {line.step for line in decision.transitions}
     never_sent |= {step.name for step in decision.saga.steps if step.unroutable}
     for owed in decision.send:

@@ -46,20 +46,19 @@ def late_reply(decision: Decision, step: str | None) -> LateReply | None:
 
 def _advanced(decision: Decision, is_new: bool) -> SagaAdvanced:
     saga = decision.saga
-    steps = {step.name: step for step in saga.steps}
-    moves = [_move(steps.get(each.step or ""), each) for each in decision.transitions]
+    steps = {step.plan.name: step for step in saga.steps}
     return SagaAdvanced(
         saga_id=saga.saga_id,
         saga_type=saga.saga_type,
         state=saga.state,
-        moves=moves,
+        moves=[_move(steps.get(each.step or ""), each) for each in decision.transitions],
         is_new=is_new,
-        duration=_lifetime(decision),
+        duration=_lifetime(decision) if saga.ended_at else None,
         compensation_retries=[
             transition.step
             for transition in decision.transitions
-            if transition.step is not None
-            and transition.before == StepStatus.COMPENSATING == transition.after
+            if transition.before == StepStatus.COMPENSATING == transition.after
+            and transition.step is not None
             and (transition.note or "").startswith(("sent again", "retried"))
         ],
     )
@@ -68,27 +67,25 @@ def _advanced(decision: Decision, is_new: bool) -> SagaAdvanced:
 def _lifetime(decision: Decision) -> timedelta | None:
     """From its start to its end, if this decision has ended it."""
     saga = decision.saga
-    if saga.ended_at is None:
-        return None
     has_just_ended = any(
         each.step is None and each.before != each.after and each.after == saga.state
         for each in decision.transitions
     )
-    return saga.ended_at - saga.created_at if has_just_ended else None
+    return saga.ended_at - saga.created_at if saga.ended_at and has_just_ended else None
 
 
-def _move(step: Step | None, transition: Transition) -> StepMoved:
+def _move(step: Step | None, line: Transition) -> StepMoved:
     return StepMoved(
-        step=transition.step if step is not None else None,
-        before=transition.before,
-        after=transition.after,
-        attempt=transition.attempt,
-        direction=_direction(transition),
-        duration=_duration(step, transition),
-        note=transition.note,
-        error=transition.error,
-        cause=transition.cause,
-        actor=transition.actor,
+        line.step if step is not None else None,
+        line.before,
+        line.after,
+        line.attempt,
+        _direction(line),
+        _duration(step, line) if step is not None else None,
+        line.note,
+        line.error,
+        line.cause,
+        line.actor,
     )
 
 
@@ -98,8 +95,8 @@ def _direction(transition: Transition) -> str | None:
     return "compensation" if transition.after in _BACK else "action"
 
 
-def _duration(step: Step | None, transition: Transition) -> timedelta | None:
-    if step is None or transition.before == transition.after:
+def _duration(step: Step, transition: Transition) -> timedelta | None:
+    if transition.before == transition.after:
         return None
     match transition.after:
         case StepStatus.COMPLETED if step.completed_at and step.started_at:
