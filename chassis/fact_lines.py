@@ -2,7 +2,7 @@
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, Final, assert_never
 
 from chassis.facts import (
@@ -25,6 +25,7 @@ from chassis.rates import Passage, RateLimit
 FIELDS: Final = "fields"  # of a log record: what it says beside its event
 _NAME: Final = "saga"
 _PER_SECOND: Final = 10
+_SAGAS_PER_SECOND: Final = 100  # lines about sagas that do as they should
 _MAX_TEXT: Final = 500
 _TROUBLE: Final = frozenset({"failed", "compensation_failed"})
 _FORWARD: Final = frozenset({"started", "pending"})
@@ -46,6 +47,7 @@ class FactLog:
         self._log = logging.getLogger(_NAME)
         self._is_enabled_for = self._log.isEnabledFor  # cheap where it is silent
         self._limit = RateLimit(_PER_SECOND, clock)
+        self._sagas_limit = RateLimit(_SAGAS_PER_SECOND, clock)
 
     def __call__(self, fact: Fact) -> None:  # noqa: C901  # one case for each kind
         match fact:
@@ -75,24 +77,15 @@ class FactLog:
                 assert_never(fact)
 
     def _saga_advanced(self, fact: SagaAdvanced) -> None:
-        errors = [move.error for move in fact.moves if move.error]
-        failed = [move for move in fact.moves if move.after in _TROUBLE]
-        is_trouble = errors or failed or fact.compensation_retries
-        level = logging.WARNING if is_trouble else _level_of(fact)
+        """Troubles are all written; of what goes well, so many lines a second."""
+        level = _level_of(fact)
         if not self._is_enabled_for(level):
             return
-        self._write(
-            level,
-            "saga started" if fact.is_new else "saga advanced",
-            saga_id=fact.saga_id,
-            saga_type=fact.saga_type,
-            state=fact.state,
-            step=", ".join(dict.fromkeys(move.step for move in fact.moves if move.step)),
-            moves="; ".join(_move(move) for move in fact.moves),
-            retries=", ".join(fact.compensation_retries),
-            error="; ".join(errors),
-            seconds=None if fact.duration is None else fact.duration.total_seconds(),
-        )
+        event = "saga started" if fact.is_new else "saga advanced"
+        if level >= logging.WARNING:
+            self._write(level, event, **_said_of(fact))
+        else:
+            self._write_of(self._sagas_limit, level, event, lambda: _said_of(fact))
 
     def _late_reply(self, fact: LateReply) -> None:
         self._write_limited(
@@ -177,13 +170,23 @@ class FactLog:
 
     def _write_limited(self, level: int, event: str, group: str, **fields: Any) -> None:
         """At most ten a second of one group; the next second says how many there were."""
+        self._write_of(self._limit, level, event, lambda: fields, group)
+
+    def _write_of(
+        self,
+        limit: RateLimit,
+        level: int,
+        event: str,
+        fields: Callable[[], Mapping[str, Any]],
+        group: str = "",
+    ) -> None:
         if not self._is_enabled_for(level):
             return
-        passage, suppressed = self._limit.admit(f"{event} {group}")
+        passage, suppressed = limit.admit(f"{event} {group}")
         if passage is Passage.NO:
             return
         more = "further ones are not written for a second" if passage is Passage.LAST else None
-        self._write(level, event, **fields, suppressed=suppressed or None, more=more)
+        self._write(level, event, **fields(), suppressed=suppressed or None, more=more)
 
     def _write(self, level: int, event: str, **fields: Any) -> None:
         if self._is_enabled_for(level):
@@ -195,8 +198,27 @@ class FactLog:
 
 def _level_of(fact: SagaAdvanced) -> int:
     """A saga's start, its end and all of its way back; each step forward is for whoever asks."""
+    if fact.compensation_retries or any(_is_trouble(move) for move in fact.moves):
+        return logging.WARNING
     is_midway = fact.state in _FORWARD and not fact.is_new
     return logging.DEBUG if is_midway else logging.INFO
+
+
+def _is_trouble(move: StepMoved) -> bool:
+    return bool(move.error) or move.after in _TROUBLE
+
+
+def _said_of(fact: SagaAdvanced) -> Mapping[str, Any]:
+    return {
+        "saga_id": fact.saga_id,
+        "saga_type": fact.saga_type,
+        "state": fact.state,
+        "step": ", ".join(dict.fromkeys(move.step for move in fact.moves if move.step)),
+        "moves": "; ".join(_move(move) for move in fact.moves),
+        "retries": ", ".join(fact.compensation_retries),
+        "error": "; ".join(move.error for move in fact.moves if move.error),
+        "seconds": None if fact.duration is None else fact.duration.total_seconds(),
+    }
 
 
 def _move(move: StepMoved) -> str:

@@ -116,9 +116,7 @@ def command_id_for(saga_id: str, step_name: str, direction: Direction) -> str:
     name = f"{saga_id}|{step_name}|{direction}".encode()
     digest = hashlib.sha1(_COMMAND_NAMESPACE + name, usedforsecurity=False).hexdigest()
     variant = "89ab"[int(digest[16], 16) & 3]
-    return (
-        f"{digest[:8]}-{digest[8:12]}-5{digest[13:16]}-{variant}{digest[17:20]}-{digest[20:32]}"
-    )
+    return f"{digest[:8]}-{digest[8:12]}-5{digest[13:16]}-{variant}{digest[17:20]}-{digest[20:32]}"
 
 
 def participant_of(destination: str) -> str:

@@ -11,11 +11,14 @@ _DERIVED: Final = "derived"
 
 
 def changed(value: Value, **changes: Any) -> Value:
-    """A copy of a frozen value with these fields changed."""
+    """A copy of a frozen value with these fields changed. AttributeError if it has no such."""
     copy: Value = object.__new__(type(value))
-    fields = vars(copy)
-    fields.update(vars(value), **changes)
+    known = vars(value)
+    fields = {**known, **changes}
+    if len(fields) != len(known):
+        raise AttributeError(f"{type(value).__name__} has no {changes.keys() - known.keys()}")
     fields.pop(_DERIVED, None)
+    object.__setattr__(copy, "__dict__", fields)
     return copy
 
 

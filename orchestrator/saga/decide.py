@@ -133,8 +133,8 @@ def _on_reply(draft: Draft, reply: Reply) -> Decision:
     if step is None:
         # Before its plan, a saga has no steps whose lines of history this one could precede.
         return fits_nothing(draft, reply.step if draft.saga.steps else None, reply)
-    rule: Rule = TABLE[step.status][COLUMNS.index(type(reply))]
-    return rule(draft, step, reply)
+    rules = TABLE[step.status][:-1]
+    return rules[COLUMNS.index(type(reply))](draft, step, reply)
 
 
 def _on_request(

@@ -35,7 +35,7 @@ def can_turn_back(saga: Saga) -> bool:
 
 def is_past_pivot(saga: Saga) -> bool:
     """Its pivot has completed, or may have and cannot be undone: there is no way back."""
-    return any([_has_been_passed(step) for step in saga.steps if step.plan.pivot])
+    return any(_has_been_passed(step) for step in saga.steps if step.plan.pivot)
 
 
 def is_forward_exhausted(saga: Saga, step: Step) -> bool:

@@ -76,7 +76,7 @@ def _word(kind: type[StrEnum]) -> _Form:
 
 
 @lru_cache(maxsize=4096)  # of a batch nearly all are the same
-def _moment_text(moment: datetime) -> str:
+def moment_text(moment: datetime) -> str:
     return f'"{moment.isoformat()}"'
 
 
@@ -91,7 +91,7 @@ def _seconds(value: float) -> timedelta:
 _ANY: Final = _Form(to_text)
 _TEXT: Final = _Form(quoted)
 _NUMBER: Final = _Form(int.__repr__)
-_MOMENT: Final = _Form(_moment_text, datetime.fromisoformat)
+_MOMENT: Final = _Form(moment_text, datetime.fromisoformat)
 _DURATION: Final = _Form(_seconds_text, _seconds)
 
 STEP: Final = Shape(

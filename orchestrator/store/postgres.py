@@ -86,14 +86,14 @@ class PostgresTransaction(DatabaseTransaction):
     async def _insert(self, decisions: Sequence[Decision]) -> Collection[str]:
         sagas = {decision.saga.saga_id: decision.saga for decision in decisions}
         rows = [row_of(saga) for saga in sagas.values()]
-        stored = await self._fetch(statements.INSERT, statements.changes(rows, decisions))
+        stored = await self._fetch(statements.INSERT, statements.insertion(rows, decisions))
         self._written += [(xmin, sagas[saga_id]) for xmin, saga_id in stored]
         return sagas.keys() - {saga_id for _, saga_id in stored}
 
     async def _save(self, decisions: Sequence[Decision]) -> int:
         sagas = [decision.saga for decision in decisions]
         rows = [row_of(saga, known=self._locked.get(saga.saga_id)) for saga in sagas]
-        [(xmin, saved)] = await self._fetch(statements.SAVE, statements.changes(rows, decisions))
+        [(xmin, saved)] = await self._fetch(statements.SAVE, statements.saving(rows, decisions))
         self._written += [(xmin, saga) for saga in sagas]
         return int(saved)
 

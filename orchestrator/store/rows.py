@@ -23,13 +23,8 @@ from orchestrator.saga.state import (
 )
 from orchestrator.saga.written import Written
 from orchestrator.store.errors import StatementRejected
-from orchestrator.store.forms import (
-    FAILURE,
-    OUTBOUND,
-    PLANNED,
-    STEP,
-    data_text,
-)
+from orchestrator.store.forms import FAILURE, OUTBOUND, PLANNED, STEP, data_text
+from orchestrator.store.hot_forms import outbound_text, step_text
 
 _UNTOUCHED: Final = {"status": "pending"}  # a step of which there is no more to say
 
@@ -84,11 +79,11 @@ def row_of(saga: Saga, *, known: Saga | None = None) -> SagaRow:
         saga.input_digest,
         None if known and known.data is saga.data else data_text(saga.data),
         None if known and known.steps else _plan_text(saga.steps),
-        f"[{','.join(map(_step_text, saga.steps))}]",
+        _array(map(_step_text, saga.steps)),
         saga.on_exhausted.value,
         saga.cancel_reason,
         FAILURE.write(saga.first_failure) if saga.first_failure else None,
-        OUTBOUND.write_all(saga.outbound) if saga.outbound else None,
+        _array(map(outbound_text, saga.outbound)) if saga.outbound else None,
         saga.resend_at,
         saga.wake_at,
         saga.traceparent,
@@ -168,11 +163,15 @@ def in_epoch(saga: Saga, epoch: str | None) -> Saga:
     return changed(saga, epochs=(*lived, epoch), in_doubt=in_doubt)
 
 
+def _array(objects: Iterable[str]) -> str:
+    return f"[{','.join(objects)}]"
+
+
 def _step_text(step: Step) -> str:
     """Written once: a saga that is remembered keeps the texts of the steps that do not move."""
     text: str | None = derived(step)
     if text is None:
-        text = STEP.write(step)
+        text = step_text(step)
         keep_derived(step, text)
     return text
 

@@ -34,19 +34,23 @@ _KINDS: Final[dict[str, type[Array]]] = {
     "TIMESTAMP WITH TIME ZONE": MomentArray,
 }
 _DIALECT: Final = postgresql.dialect()  # type: ignore[no-untyped-call]  # not annotated upstream
-_KINDS_OF: Final = {
-    table.name: tuple(_KINDS[column.type.compile(dialect=_DIALECT)] for column in table.columns)
-    for table in (sagas, saga_history)
-}
+Columns = Sequence[sa.Column[Any]]
+
+_ALL: Final[Columns] = tuple(sagas.columns)
+_LINE: Final[Columns] = tuple(saga_history.columns)
+# What may change, after the id.
+_SAVED: Final[Columns] = tuple(
+    column for column in sagas.columns if column.primary_key or column.name not in IDENTITY
+)
 
 
-def _columns(table: sa.Table) -> str:
-    return ", ".join(column.name for column in table.columns)
+def _names(columns: Columns) -> str:
+    return ", ".join(column.name for column in columns)
 
 
-def _arrays(table: sa.Table) -> str:
-    """`unnest` of one array parameter for each column of the table."""
-    return ", ".join("%s" for _ in table.columns)
+def _arrays(columns: Columns) -> str:
+    """For `unnest`: one array parameter for each column."""
+    return ", ".join("%s" for _ in columns)
 
 
 def _read(column: sa.Column[Any]) -> str:
@@ -91,13 +95,13 @@ LOCK_MARKS: Final = f"""
 """.encode()  # noqa: S608 - made of our own column names
 INSERT: Final = f"""
     WITH stored AS (
-        INSERT INTO sagas ({_columns(sagas)})
-        SELECT * FROM unnest({_arrays(sagas)})
+        INSERT INTO sagas ({_names(_ALL)})
+        SELECT * FROM unnest({_arrays(_ALL)})
         ON CONFLICT (saga_id) DO NOTHING
         RETURNING saga_id
     ), told AS (
-        INSERT INTO saga_history ({_columns(saga_history)})
-        SELECT line.* FROM unnest({_arrays(saga_history)}) AS line ({_columns(saga_history)})
+        INSERT INTO saga_history ({_names(_LINE)})
+        SELECT line.* FROM unnest({_arrays(_LINE)}) AS line ({_names(_LINE)})
         JOIN stored USING (saga_id)
     )
     SELECT {_OURS}, saga_id FROM stored
@@ -105,12 +109,12 @@ INSERT: Final = f"""
 SAVE: Final = f"""
     WITH moved AS (
         UPDATE sagas SET {_assignments()}
-        FROM unnest({_arrays(sagas)}) AS new ({_columns(sagas)})
+        FROM unnest({_arrays(_SAVED)}) AS new ({_names(_SAVED)})
         WHERE sagas.saga_id = new.saga_id
         RETURNING 1
     ), told AS (
-        INSERT INTO saga_history ({_columns(saga_history)})
-        SELECT * FROM unnest({_arrays(saga_history)})
+        INSERT INTO saga_history ({_names(_LINE)})
+        SELECT * FROM unnest({_arrays(_LINE)})
     )
     SELECT {_OURS}, count(*) FROM moved
 """.encode()  # noqa: S608 - made of our own column names
@@ -128,12 +132,29 @@ def texts(values: Sequence[str]) -> list[Array]:
     return [array_of(TextArray, values)]
 
 
-def changes(rows: Sequence[SagaRow], decisions: Sequence[Decision]) -> list[Array]:
-    """The parameters of INSERT and SAVE."""
-    return _by_column(sagas, rows) + _by_column(saga_history, history_of(decisions))
+def insertion(rows: Sequence[SagaRow], decisions: Sequence[Decision]) -> list[Array]:
+    """The parameters of INSERT."""
+    return _by_column(_ALL, rows) + _by_column(_LINE, history_of(decisions))
 
 
-def _by_column(table: sa.Table, rows: Sequence[NamedTuple]) -> list[Array]:
-    kinds = _KINDS_OF[table.name]
-    columns = zip(*rows, strict=True) if rows else ((),) * len(kinds)
-    return [array_of(kind, column) for kind, column in zip(kinds, columns, strict=True)]
+def saving(rows: Sequence[SagaRow], decisions: Sequence[Decision]) -> list[Array]:
+    """The parameters of SAVE."""
+    return _by_column(_SAVED, rows) + _by_column(_LINE, history_of(decisions))
+
+
+def _by_column(columns: Columns, rows: Sequence[NamedTuple]) -> list[Array]:
+    """An array for each of the columns of rows which may have more."""
+    values = list(zip(*rows, strict=True))
+    kinds_and_places = _PLACES[columns]
+    return [array_of(kind, values[place] if values else ()) for kind, place in kinds_and_places]
+
+
+def _places(columns: Columns) -> list[tuple[type[Array], int]]:
+    everything = list(columns[0].table.columns)
+    return [
+        (_KINDS[column.type.compile(dialect=_DIALECT)], everything.index(column))
+        for column in columns
+    ]
+
+
+_PLACES: Final = {columns: _places(columns) for columns in (_ALL, _SAVED, _LINE)}

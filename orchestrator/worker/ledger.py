@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from typing import Final
+from typing import Final, NamedTuple
 
 from messaging import codec
 from messaging.contract import StartRequest, participant_of
@@ -45,8 +45,7 @@ class Senders:
             raise ProtocolError("unauthorised", f"a reply for {participant} was sent by {said}")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Judgement:
+class Judgement(NamedTuple):  # one for each delivery: a tuple costs a quarter of a dataclass
     """What a delivery led to: a decision, or a rejection, or both."""
 
     delivery: Delivery
@@ -102,14 +101,8 @@ class Ledger:
             return
         if decision.transitions or decision.must_save:
             self._merge(decision)
-        self.judgements.append(
-            Judgement(
-                delivery=arrival.delivery,
-                decision=decision,
-                step=getattr(arrival.event, "step", None),
-                rejection=_rejection_of(decision),
-            )
-        )
+        step: str | None = getattr(arrival.event, "step", None)
+        self.judgements.append(Judgement(arrival.delivery, decision, step, _rejection_of(decision)))
 
     def _decide(self, arrival: Arrival) -> Decision:
         if arrival.rejection is not None:
@@ -207,6 +200,8 @@ def id_for_start(delivery: Delivery) -> str:
 
 def _rejection_of(decision: Decision) -> ProtocolError | None:
     match decision.verdict:
+        case Verdict.ADVANCED:
+            return None
         case Verdict.OUT_OF_SEQUENCE:
             return ProtocolError("out_of_sequence", "it fits nothing that its saga waits for")
         case Verdict.REFUSED:

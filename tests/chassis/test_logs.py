@@ -192,9 +192,10 @@ def test_a_saga_that_advances_is_one_line_with_old_and_new() -> None:
                 StepMoved(step="reserve", before="executing", after="completed"),
                 StepMoved(step="pay", before="pending", after="executing", attempt=2, note="again"),
             ),
-        )
+        ),
+        log_level="debug",
     )
-    assert record["level"] == "info"
+    assert record["level"] == "debug"
     assert (record["saga_id"], record["saga_type"], record["state"]) == (
         "order-42",
         "Order",
@@ -206,6 +207,39 @@ def test_a_saga_that_advances_is_one_line_with_old_and_new() -> None:
         == "reserve: executing -> completed; pay: pending -> executing (attempt 2, again)"
     )
     assert "error" not in record
+
+
+@pytest.mark.parametrize(
+    ("state", "is_new", "level"),
+    [
+        ("started", True, "info"),
+        ("pending", False, "debug"),
+        ("compensating", False, "info"),
+        ("failed", False, "info"),
+        ("completed", False, "info"),
+    ],
+)
+def test_each_step_forward_is_only_for_whoever_asks(state: str, is_new: bool, level: str) -> None:
+    fact = SagaAdvanced(saga_id="s", saga_type="Order", state=state, moves=(), is_new=is_new)
+    (record,) = lines_of(fact, log_level="debug")
+    assert record["level"] == level
+
+
+def test_of_a_thousand_sagas_that_do_well_a_hundred_are_written() -> None:
+    ended = SagaAdvanced(saga_id="s", saga_type="Order", state="completed", moves=())
+    moments = iter([0.0] * 1000 + [2.0])
+    log = FactLog(clock=lambda: next(moments))
+    records = lines_of(*[ended] * 1001, log=log)
+    assert len(records) == 101
+    assert "more" in records[99]
+    assert records[100]["suppressed"] == 900
+
+
+def test_failures_are_all_written() -> None:
+    failed = StepMoved(step="pay", before="executing", after="failed", error="no money")
+    advanced = SagaAdvanced(saga_id="s", saga_type="Order", state="compensating", moves=(failed,))
+    log = FactLog(clock=lambda: 0.0)
+    assert len(lines_of(*[advanced] * 300, log=log)) == 300
 
 
 def test_failures_and_retries_are_warnings() -> None:

@@ -1,6 +1,7 @@
 """Messages on their way out, exactly as CONTRACT §2 has them."""
 
 import json
+import uuid
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
@@ -202,3 +203,10 @@ def test_a_start_that_would_be_rejected_is_not_sent(data: dict[str, Any], reason
     with pytest.raises(ProtocolError) as caught:
         codec.encode_start(NAMES, StartRequest(saga_type="Order", data=data))
     assert caught.value.reason == reason
+
+
+@pytest.mark.parametrize("number", range(64))
+def test_a_command_id_is_the_uuid_that_the_standard_computes(number: int) -> None:
+    name = f"order-{number}|pay|action"
+    expected = uuid.uuid5(uuid.UUID("5a9ac0de-0000-5000-8000-c0de5a9a0001"), name)
+    assert command_id_for(f"order-{number}", "pay", Direction.ACTION) == str(expected)

@@ -157,8 +157,8 @@ STEP_FAULTS: Final = (
         name="an unknown step makes it raise",
         place="a total function",
         module="decide",
-        old="next((step for step in draft.saga.steps if step.name == reply.step), None)",
-        new="next(step for step in draft.saga.steps if step.name == reply.step)",
+        old="next((step for step in draft.saga.steps if step.plan.name == reply.step), None)",
+        new="next(step for step in draft.saga.steps if step.plan.name == reply.step)",
         law="nothing_is_raised",
     ),
     Fault(

@@ -1,5 +1,6 @@
 """Rows: what the table's columns hold, and what another release may have written there."""
 
+import dataclasses
 import json
 from datetime import UTC, datetime
 from typing import Any
@@ -7,8 +8,11 @@ from typing import Any
 import pytest
 from store.sagas import planned, running
 
-from orchestrator.saga.state import Failure, Outbound, OutboundKind, Step
+from orchestrator.saga.changed import changed
+from orchestrator.saga.state import Direction, Failure, Outbound, OutboundKind, Step, StepStatus
 from orchestrator.store.errors import StatementRejected
+from orchestrator.store.forms import OUTBOUND, STEP
+from orchestrator.store.hot_forms import outbound_text, step_text
 from orchestrator.store.rows import HistoryRow, SagaRow, row_of, saga_from
 from orchestrator.store.tables import JSON_COLUMNS, saga_history, sagas
 
@@ -90,3 +94,63 @@ def test_the_plan_of_a_request_is_written_when_it_has_one() -> None:
 def test_a_row_that_cannot_be_read_is_named(damage: dict[str, str]) -> None:
     with pytest.raises(StatementRejected, match="the row of saga 'one' cannot be read"):
         saga_from(row_of(SAGA)._replace(**damage))
+
+
+STEP_FIELDS: dict[str, Any] = {
+    "status": StepStatus.COMPENSATION_FAILED,
+    "attempts": 2,
+    "compensation_attempts": 3,
+    "forgiven": 1,
+    "effect_unknown": True,
+    "result": {"note": 'a "quote" and Tromsø', "paid": [1, 2.5, None]},
+    "error": "no\nmoney",
+    "deadline": NOW,
+    "retry_at": NOW,
+    "unroutable": True,
+    "started_at": NOW,
+    "completed_at": NOW,
+    "compensation_started_at": NOW,
+    "compensated_at": NOW,
+}
+OWED_FIELDS: dict[str, Any] = {
+    "cause": "message-1",
+    "step": "pay",
+    "direction": Direction.COMPENSATION,
+    "attempt": 2,
+    "deadline": NOW,
+    "reason": "compensation_exhausted",
+    "error": 'he said "no"',
+}
+
+
+def _all_and_each(fields: dict[str, Any]) -> list[dict[str, Any]]:
+    return [{}, fields, *({name: value} for name, value in fields.items())]
+
+
+@pytest.mark.parametrize("fields", _all_and_each(STEP_FIELDS), ids=str)
+def test_the_short_way_to_write_a_step_says_the_same(fields: dict[str, Any]) -> None:
+    step = Step(plan=planned(), **fields)
+    assert step_text(step) == STEP.write(step)
+    assert set(STEP_FIELDS) == {each.name for each in dataclasses.fields(Step)} - {"plan"}
+
+
+@pytest.mark.parametrize("fields", _all_and_each(OWED_FIELDS), ids=str)
+def test_the_short_way_to_write_what_is_owed_says_the_same(fields: dict[str, Any]) -> None:
+    plain: dict[str, Any] = {
+        "kind": OutboundKind.COMMAND,
+        "destination": "Pay.Do",
+        "body": '{"ø":1}',
+    }
+    owed = Outbound(**{"cause": None, **plain, **fields})
+    assert outbound_text(owed) == OUTBOUND.write(owed)
+    assert {*OWED_FIELDS, *plain} == {each.name for each in dataclasses.fields(Outbound)}
+
+
+def test_the_text_of_a_step_does_not_outlive_its_change() -> None:
+    step = Step(plan=planned(), attempts=1)
+    before = row_of(running("one", NOW, steps=(step,))).steps
+    after = row_of(running("one", NOW, steps=(changed(step, attempts=2),))).steps
+    assert (before, after) == (
+        '[{"status":"pending","attempts":1}]',
+        '[{"status":"pending","attempts":2}]',
+    )
