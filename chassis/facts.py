@@ -5,6 +5,8 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Final, NamedTuple
 
+from messaging.values import value
+
 IN_DOUBT: Final = "in doubt"  # the note of a saga's move, as the core writes it
 
 
@@ -23,7 +25,7 @@ class StepMoved(NamedTuple):  # reported at every move: a tuple costs a quarter 
     actor: str | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value
 class SagaAdvanced:
     """A saga moved, and the move is committed."""
 
@@ -80,7 +82,7 @@ class BatchPublished:
     unknown: int = 0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value
 class CommandHandled:
     """A participant answered a command."""
 

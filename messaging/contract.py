@@ -9,6 +9,8 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any, Final
 
+from messaging.values import value
+
 RESERVED_KEYS: Final = frozenset({"saga_id", "step_name", "original_result"})
 SAGA_ID: Final = re.compile(r"[A-Za-z0-9._:@-]{1,200}")
 DESTINATION: Final = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,99}\.[A-Za-z][A-Za-z0-9_-]{0,99}")
@@ -49,7 +51,7 @@ class StartType(StrEnum):
     CANCEL = "CancelSaga"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value
 class Command:
     """What the orchestrator asks of a participant."""
 
@@ -76,7 +78,7 @@ class Command:
         return self.destination.partition(".")[2]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value
 class Reply:
     """What a participant answers."""
 

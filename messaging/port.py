@@ -1,14 +1,16 @@
 """What the programs need of a broker. Every implementation passes tests/conformance."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import datetime
 from enum import Enum, auto
 from types import TracebackType
 from typing import Any, Protocol, Self
 
+from messaging.values import value
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+
+@value
 class Outgoing:
     """A message to publish. The broker adds `message_id`, `timestamp`, `app_id` and `user_id`."""
 
@@ -21,7 +23,7 @@ class Outgoing:
     mandatory: bool = True  # False only for events, which need no listener
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+@value
 class Delivery:
     """One arrival of a message. Texts that were not UTF-8 carry backslash escapes."""
 

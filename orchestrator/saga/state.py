@@ -1,7 +1,4 @@
-"""A saga as a value, what can happen to it, and what follows from that.
-
-What `changed` copies has no slots: it takes the fields over at once.
-"""
+"""A saga as a value, what can happen to it, and what follows from that."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -9,6 +6,7 @@ from datetime import datetime
 from enum import StrEnum, auto
 from typing import Any, NamedTuple
 
+from orchestrator.saga.changed import value
 from orchestrator.saga.plan import OnExhausted, PlannedStep
 from orchestrator.saga.requests import LossJudged, ReopenRequested
 
@@ -40,7 +38,7 @@ class Direction(StrEnum):
     COMPENSATION = "compensation"
 
 
-@dataclass(frozen=True, kw_only=True)
+@value
 class Step:
     """One step of a running saga.
 
@@ -85,7 +83,7 @@ class OutboundKind(StrEnum):
     DEAD_LETTER = "dead_letter"
 
 
-@dataclass(frozen=True, kw_only=True)
+@value
 class Outbound:
     """A message that the saga owes, with its exact body, until its step is answered."""
 
@@ -101,7 +99,7 @@ class Outbound:
     error: str | None = None  # dead letters
 
 
-@dataclass(frozen=True, kw_only=True)
+@value
 class Saga:
     """One running instance. `version` is the number of transitions so far.
 
@@ -146,7 +144,7 @@ class Saga:
 # --- what can happen -------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value
 class _FromMessage:
     step: str
     attempt: int | None = None  # None: the answer to the current attempt
@@ -156,24 +154,24 @@ class _FromMessage:
     epoch: str | None = None  # of the database, when it was done; None: not said
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value
 class StepCompleted(_FromMessage):
     result: Mapping[str, Any] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value
 class StepFailed(_FromMessage):
     error: str
     retryable: bool = False
     effect_unknown: bool = False
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value
 class CompensationCompleted(_FromMessage):
     pass
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value
 class CompensationFailed(_FromMessage):
     error: str
     retryable: bool = True
@@ -274,7 +272,7 @@ class Verdict(StrEnum):
     NOTHING = auto()  # nothing to do
 
 
-@dataclass(frozen=True, kw_only=True)
+@value
 class Decision:
     """All that follows from one event."""
 
