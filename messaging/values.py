@@ -13,4 +13,4 @@ Kind = TypeVar("Kind")
 @dataclass_transform(frozen_default=True, kw_only_default=True, field_specifiers=(field,))
 def value(kind: type[Kind]) -> type[Kind]:
     """A dataclass with keyword-only fields that nobody may set again."""
-    return dataclass(slots=True, kw_only=True)(kind)
+    return dataclass(slots=True, kw_only=True, unsafe_hash=True)(kind)

@@ -15,7 +15,7 @@ _DERIVED: Final = "derived"
 @dataclass_transform(frozen_default=True, kw_only_default=True, field_specifiers=(field,))
 def value(kind: type[Value]) -> type[Value]:
     """A dataclass with keyword-only fields that only `changed` sets, in a copy."""
-    return dataclass(kw_only=True)(kind)
+    return dataclass(kw_only=True, unsafe_hash=True)(kind)
 
 
 def changed(value: Value, **changes: Any) -> Value:
