@@ -57,7 +57,7 @@ MESSAGE_FAULTS: Final = (
         name="what is sent is not kept",
         place="what is owed",
         module="draft",
-        old="        self.change(outbound=(*self.saga.outbound, outbound))\n",
+        old='        self._fields["outbound"] = (*self.saga.outbound, outbound)\n',
         new="",
         law="what_moves_is_sent",
     ),
@@ -65,19 +65,16 @@ MESSAGE_FAULTS: Final = (
         name="what is sent is not what is kept",
         place="what is owed",
         module="draft",
-        old="send=tuple(owed for owed in self._owed",
-        new='send=tuple(changed(owed, error="") for owed in self._owed',
+        old="send=tuple([owed for owed in self._owed",
+        new='send=tuple([changed(owed, error="") for owed in self._owed',
         law="what_is_sent_is_owed",
     ),
     Fault(
         name="an answered command is still owed",
         place="what is owed",
         module="draft",
-        old=(
-            "            outbound=tuple(owed for owed in self.saga.outbound if owed.step "
-            "!= step.name),\n"
-        ),
-        new="",
+        old='            self._fields["outbound"] = tuple(left)\n',
+        new="            pass\n",
         law="only_what_awaits_owes_a_command",
     ),
     Fault(
@@ -152,16 +149,16 @@ MESSAGE_FAULTS: Final = (
         name="a line of the history is no version",
         place="history",
         module="draft",
-        old="        self.change(version=version)\n",
-        new="        pass\n",
+        old='version = self._fields["version"] = self.saga.version + 1',
+        new="version = self.saga.version + 1",
         law="versions_advance_by_one",
     ),
     Fault(
         name="the history says where a step is, not where it was",
         place="history",
         module="draft",
-        old="self._write(step.name, step.status, status, note",
-        new="self._write(step.name, status, status, note",
+        old="self._write(name, step.status, status, note",
+        new="self._write(name, status, status, note",
         law="transitions_chain",
     ),
     Fault(

@@ -189,8 +189,8 @@ STEP_FAULTS: Final = (
         name="a compensation does not carry the result",
         place="results are merged",
         module="outbound",
-        old='body["original_result"] = step.result',
-        new='body["original_result"] = None',
+        old='result = "null" if step.result is None else json_of(step.result)',
+        new='result = "null"',
         law="commands_carry_what_is_known",
     ),
     Fault(
