@@ -1,0 +1,73 @@
+"""Drill: what an author says of a saga that is to be drilled, beside its definition."""
+
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from messaging.errors import DefinitionError
+from messaging.limits import check_data
+from orchestrator.definition import SagaOrchestrator
+from participants.participant import Participant
+
+if TYPE_CHECKING:
+    from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+
+    from participants.replies import Replies
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scene:
+    """What `people` act on: the saga, the services' database, and answers given later."""
+
+    saga_id: str
+    engine: "AsyncEngine"
+    replies: "Replies"
+
+
+Fill = Callable[["AsyncConnection"], Awaitable[None]]
+Ledger = Callable[["AsyncConnection", str], Awaitable[Mapping[str, int]]]
+Audit = Callable[["AsyncEngine", Collection[str]], Awaitable[Sequence[str]]]
+People = Callable[[Scene], Awaitable[None]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Drill:
+    """A saga, its services as they are, and how to read what they have done.
+
+    `inputs` are the data of example sagas, by a name for each. `fill` writes what the services
+    must have before the first saga, once their tables are there. `ledger` reads from the
+    services' own books how many effects of a saga stand, done less undone, by step; a step of
+    which it never says anything is not judged, and without a ledger what counts are the calls
+    of handlers that were committed. `audit` gives a line for everything in the books that does
+    not add up, once these sagas have completed and all others have failed. `people` do what
+    people do, whenever nothing else moves the saga: answer what waits for them.
+
+    Services that the saga names and that are not given are played by stand-ins. `is_guarded`
+    False runs the handlers without the guard, as in a service that does not use our SDK.
+    """
+
+    saga: type[SagaOrchestrator] | SagaOrchestrator
+    services: Sequence[Participant] = ()
+    inputs: Mapping[str, Mapping[str, Any]]
+    fill: Fill | None = None
+    ledger: Ledger | None = None
+    audit: Audit | None = None
+    people: People | None = None
+    is_guarded: bool = True
+
+    def __post_init__(self) -> None:
+        if not self.inputs:
+            raise DefinitionError(
+                f"the drill of {self.name} has no inputs; give it at least one saga's data, by name"
+            )
+        for data in self.inputs.values():
+            check_data(data)
+
+    @property
+    def name(self) -> str:
+        """The saga's type."""
+        return self.saga.saga_type
+
+    @property
+    def definition(self) -> SagaOrchestrator:
+        return self.saga() if isinstance(self.saga, type) else self.saga

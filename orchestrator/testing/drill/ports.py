@@ -1,0 +1,160 @@
+"""Broker, store and inbox of a drilled run: as they are, with the injection at each call."""
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
+from contextlib import asynccontextmanager
+from contextvars import ContextVar
+from typing import Any, Final
+
+from sqlalchemy import event
+
+from messaging.memory import MemoryBroker, MemoryServer
+from messaging.port import Consumer, Delivery, Outgoing, Receipt
+from messaging.topology import TopologyMode, installation
+from orchestrator.saga.state import Decision
+from orchestrator.store.sqlite import SqliteStore, SqliteTransaction
+from orchestrator.testing.drill.injection import Injection
+from orchestrator.testing.drill.wire import subject_of
+from orchestrator.testing.programs import NAMES
+from participants.inbox import Claim, Key, SharedClaim
+from participants.sql_inbox import SqlInbox
+
+is_orchestrator: Final[ContextVar[bool]] = ContextVar("is_orchestrator", default=False)
+"""Whether it is the orchestrator that works now, and not the drill."""
+
+Committed = Callable[[Collection[Key]], Awaitable[None]]
+
+
+class DrilledConsumer:
+    """Deliveries whose acknowledgement may never come to be."""
+
+    def __init__(self, consumer: Consumer, program: str, injection: Injection) -> None:
+        self._consumer = consumer
+        self._program = program
+        self._injection = injection
+
+    async def receive(self, limit: int) -> Sequence[Delivery]:
+        return await self._consumer.receive(limit)
+
+    async def ack(self, deliveries: Sequence[Delivery]) -> None:
+        subjects = [subject_of(_sent(each)) for each in deliveries]
+        await self._injection.acking(self._program, subjects)
+        await self._consumer.ack(deliveries)
+        await self._injection.acked(self._program)
+
+    async def release(self, deliveries: Sequence[Delivery]) -> None:
+        await self._consumer.release(deliveries)
+
+    async def close(self) -> None:
+        await self._consumer.close()
+
+
+class DrilledBroker(MemoryBroker):
+    """The connection of one program."""
+
+    def __init__(self, server: MemoryServer, program: str, injection: Injection) -> None:
+        super().__init__(
+            server,
+            names=NAMES,
+            topology=installation(NAMES, ()),
+            mode=TopologyMode.DECLARE,
+            app_id=program,
+            user_id=program,
+        )
+        self._program = program
+        self._injection = injection
+
+    async def publish(self, messages: Sequence[Outgoing]) -> Sequence[Receipt]:
+        copies = await self._injection.publishing(self._program, messages)
+        pairs = zip(messages, copies, strict=True)
+        receipts = [await self._publish_copies(message, count) for message, count in pairs]
+        await self.post(await self._injection.published(self._program, messages))
+        return receipts
+
+    async def post(self, messages: Sequence[Outgoing]) -> None:
+        """Publish what was held back."""
+        await super().publish(messages)
+
+    async def consume(self, queue: str, *, prefetch: int) -> Consumer:  # type: ignore[override]
+        """Watched, and else as it is."""
+        consumer = await super().consume(queue, prefetch=prefetch)
+        return DrilledConsumer(consumer, self._program, self._injection)
+
+    async def _publish_copies(self, message: Outgoing, count: int) -> Receipt:
+        receipts = await super().publish([message] * count)
+        return receipts[0] if receipts else Receipt.CONFIRMED
+
+
+class DrilledStore(SqliteStore):
+    """The sagas' database: the orchestrator may crash before and after it commits."""
+
+    injection: Injection | None = None
+
+    @asynccontextmanager
+    async def transaction(self) -> AsyncIterator[SqliteTransaction]:
+        injection = self.injection if is_orchestrator.get() else None
+        if injection is None:
+            async with super().transaction() as transaction:
+                yield transaction
+            return
+        async with super().transaction() as transaction:
+            moved = _watched(transaction)
+            yield transaction
+            await injection.committing(moved)
+        if moved:
+            await injection.committed()
+
+
+class DrilledInbox(SqlInbox):
+    """The services' database, which need not survive the machine."""
+
+    def __init__(self, url: str, committed: Committed) -> None:
+        super().__init__(url)
+        self._committed = committed
+        event.listen(self.engine.sync_engine, "connect", _hurry)
+
+    @asynccontextmanager
+    async def claim(self, saga_id: str, step_name: str) -> AsyncIterator[Claim]:
+        async with super().claim(saga_id, step_name) as claim:
+            yield claim
+        await self._committed([Key(saga_id, step_name)])
+
+    @asynccontextmanager
+    async def claim_all(
+        self, keys: Collection[Key], *, is_divisible: bool
+    ) -> AsyncIterator[Mapping[Key, SharedClaim]]:
+        async with super().claim_all(keys, is_divisible=is_divisible) as claims:
+            yield claims
+        await self._committed(keys)
+
+
+def _watched(transaction: SqliteTransaction) -> Sequence[Decision]:
+    """A list that grows with the decisions that it saves."""
+    moved: list[Decision] = []
+    save, insert = transaction.save, transaction.insert
+
+    async def saving(decisions: Sequence[Decision]) -> None:
+        moved.extend(each for each in decisions if each.must_save)
+        await save(decisions)
+
+    async def inserting(decisions: Sequence[Decision]) -> Collection[str]:
+        moved.extend(decisions)
+        return await insert(decisions)
+
+    transaction.save = saving  # type: ignore[method-assign]  # of this one transaction
+    transaction.insert = inserting  # type: ignore[method-assign]
+    return moved
+
+
+def _sent(delivery: Delivery) -> Outgoing:
+    """The message as it was sent."""
+    return Outgoing(
+        exchange=delivery.exchange,
+        routing_key=delivery.routing_key,
+        type=delivery.type or "",
+        body=delivery.body,
+        headers=delivery.headers,
+    )
+
+
+def _hurry(connection: Any, _: object) -> None:
+    connection.execute("PRAGMA synchronous=OFF")

@@ -1,0 +1,179 @@
+"""One cell of the matrix, run from the saga's start until nothing moves it any more."""
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from messaging.errors import Refused
+from orchestrator.saga.state import SagaState, StepStatus
+from orchestrator.store.views import SagaView, StepView
+from orchestrator.testing.drill.books import Books
+from orchestrator.testing.drill.definition import Scene
+from orchestrator.testing.drill.faults import Moment
+from orchestrator.testing.drill.injection import Injection
+from orchestrator.testing.drill.installation import DrilledPrograms
+from orchestrator.testing.drill.matrix import Cell
+from orchestrator.testing.drill.services import stand_ins
+from orchestrator.testing.drill.story import Event, Kind, Story
+from orchestrator.testing.embedded import EmbeddedSagas
+from orchestrator.testing.failures import ScenarioFailed
+
+SAGA_ID: Final = "drill-1"
+_LOOK: Final = 0.002  # seconds between two looks whether anything is still in hand
+_PATIENCE: Final = 20.0  # real seconds for a run whose time is virtual
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rest:
+    """Nothing moves the saga any more: how it is, and what stands by the books."""
+
+    state: str
+    steps: tuple[StepView, ...]
+    standing: Mapping[str, int]
+
+    @property
+    def has_ended(self) -> bool:
+        return SagaState(self.state).is_final
+
+    @property
+    def halted_at(self) -> Sequence[StepView]:
+        """The steps at which a person has to do something."""
+        given_up = {StepStatus.COMPENSATION_FAILED, StepStatus.FAILED}
+        return [each for each in self.steps if not self.has_ended and each.status in given_up]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Run:
+    """What came of a cell. `rests`: the last one, and those before an operator went on."""
+
+    cell: Cell
+    rests: Sequence[Rest]
+    events: Sequence[Event]
+    has_struck: bool  # it came to the fault
+    problems: Sequence[str] = ()  # of the author's audit
+    error: str | None = None  # that nobody foresaw
+
+    @property
+    def known(self) -> frozenset[str]:
+        """The steps of which the books have said something."""
+        return frozenset(each.step for each in self.events if each.kind is Kind.LEDGER if each.step)
+
+
+class DrilledSagas(EmbeddedSagas):
+    """The kit, over programs that crash."""
+
+    def __init__(self, cell: Cell) -> None:
+        super().__init__(patience=_PATIENCE)
+        self._programs = self.programs = DrilledPrograms()
+        self.story = Story()
+        self.injection = Injection(
+            cell, self.story, crash=self.programs.crash, cancel=self.cancel_if_possible
+        )
+        names = frozenset(step.name for step in cell.plan)
+        self.books = Books(cell.drill, SAGA_ID, names, self.story)
+        self.programs.equip(cell.drill, self.injection, self.books)
+        self._cell = cell
+
+    async def cancel_if_possible(self) -> None:
+        try:
+            await self.cancel(SAGA_ID)
+        except Refused as refusal:
+            self.story.tell(Kind.FAULT, f"that is refused: {refusal}")
+
+    async def begin(self) -> None:
+        """All services are at work, their tables filled, and the saga has started."""
+        drill = self._cell.drill
+        services = [*drill.services, *stand_ins(self._cell.plan, drill.services)]
+        await self.programs.fill(services)
+        self.host(*services)
+        await self.start(drill.definition, self._cell.data, saga_id=SAGA_ID)
+
+    async def rest(self) -> Rest:
+        """Wait until nothing moves the saga, not even what was held back."""
+        await self._until_at_rest()
+        while held := self.injection.released(Moment.AT_REST):
+            await self.programs.post(held)
+            await self._until_at_rest()
+        await self.books.look(self.programs.inbox.engine)
+        view = await self.show(SAGA_ID)
+        self.story.tell(Kind.SAGA, _told(view))
+        return Rest(state=view.state, steps=view.steps, standing=self.books.standing)
+
+    @property
+    def refused_commands(self) -> Sequence[str]:
+        """What a service has no handler for, or could not read."""
+        return self._waiting.refused_commands()
+
+    async def _until_at_rest(self) -> None:
+        until = asyncio.get_running_loop().time() + _PATIENCE
+        while True:
+            self.programs.raise_failures()
+            idle = await self.programs.idleness()
+            if idle is not None and not await self._people_act():
+                if idle.until is None or await self._has_ended(SAGA_ID):
+                    return
+                self.programs.time.put_forward(idle.until)
+                await self.programs.wake()
+            if asyncio.get_running_loop().time() > until:
+                raise ScenarioFailed(f"nothing came of it within {_PATIENCE:g} s")
+            await asyncio.sleep(_LOOK)
+
+    async def _people_act(self) -> bool:
+        """True if there is something to do now for the programs."""
+        people = self._cell.drill.people
+        if people is None:
+            return False
+        engine = self.programs.inbox.engine
+        await people(Scene(saga_id=SAGA_ID, engine=engine, replies=self.replies))
+        await self.books.look(engine)
+        return await self.programs.idleness() is None
+
+
+async def run(cell: Cell) -> Run:
+    """Run it. Raises what is wrong with the drill itself: DefinitionError, ConfigurationError."""
+    kit = DrilledSagas(cell)
+    rests: list[Rest] = []
+    error: str | None = None
+    problems: Sequence[str] = ()
+    try:
+        async with kit:
+            await kit.begin()
+            rests.append(await kit.rest())
+            if rests[-1].halted_at and kit.injection.relent():
+                rests.append(await _gone_on(kit, rests[-1]))
+            problems = [*kit.refused_commands, *await _audited(kit, cell, rests[-1])]
+    except ScenarioFailed as failed:
+        error = str(failed)
+    return Run(
+        cell=cell,
+        rests=rests,
+        events=tuple(kit.story.events),
+        has_struck=kit.injection.has_struck,
+        problems=problems,
+        error=error,
+    )
+
+
+async def _gone_on(kit: DrilledSagas, halted: Rest) -> Rest:
+    """An operator has what has halted tried again."""
+    for step in halted.halted_at:
+        kit.story.tell(Kind.FAULT, f"an operator has {step.name} tried again")
+        await kit.retry(SAGA_ID, step.name)
+    return await kit.rest()
+
+
+async def _audited(kit: DrilledSagas, cell: Cell, rest: Rest) -> Sequence[str]:
+    if cell.drill.audit is None or not rest.has_ended:
+        return ()
+    completed = [SAGA_ID] if rest.state == SagaState.COMPLETED else []
+    return list(await cell.drill.audit(kit.programs.inbox.engine, completed))
+
+
+def _told(view: SagaView) -> str:
+    failure = view.first_failure
+    why = f" ({failure.step or 'cancelled'}: {failure.error})" if failure else ""
+    if SagaState(view.state).is_final:
+        return f"the saga has {view.state}{why}"
+    waits = ", ".join(f"{step.name} {step.status}" for step in view.steps)
+    return f"the saga is {view.state}{why} and waits for a person: {waits}"
