@@ -134,9 +134,9 @@ class Injection:
     async def publishing(self, program: str, messages: Sequence[Outgoing]) -> Sequence[int]:
         """How many copies of each leave now. Does not return if the program crashes before."""
         copies = [self._copies_of(each) for each in messages]
-        if self._has_mine(messages, MessageKind.REPLY) and program != ORCHESTRATOR:
-            if self._fault.service is ServicePoint.BEFORE_REPLY:
-                await self._crash_service(program, "after its commit, before its reply")
+        is_reply = self._has_mine(messages, MessageKind.REPLY)
+        if is_reply and self._fault.service is ServicePoint.BEFORE_REPLY:
+            await self._crash_service(program, "after its commit, before its reply")
         for each in messages:
             self._tell_of(each)
         return copies
@@ -218,9 +218,10 @@ class Injection:
         """Before deliveries are acknowledged."""
         if program == ORCHESTRATOR:
             await self._crash_orchestrator_at(OrchestratorPoint.BEFORE_ACK)
-        elif self._fault.service is ServicePoint.BEFORE_ACK:
-            if any(each is not None and self._is_about(each) for each in messages):
-                await self._crash_service(program, "after its reply, before its ack")
+            return
+        is_mine = any(each is not None and self._is_about(each) for each in messages)
+        if is_mine and self._fault.service is ServicePoint.BEFORE_ACK:
+            await self._crash_service(program, "after its reply, before its ack")
 
     async def acked(self, program: str) -> None:
         """After deliveries were acknowledged."""

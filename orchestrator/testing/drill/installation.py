@@ -117,11 +117,11 @@ class DrilledPrograms(Programs):
     async def _restart(self, name: str) -> None:
         gone = self._running.pop(name)
         gone.broker.connection_lost()
-        gone.task.cancel()
-        await asyncio.wait([gone.task])
         for tasks in (self._drained, self._cancelled):
             if gone.task in tasks:
                 tasks.remove(gone.task)
+        gone.task.cancel()
+        await asyncio.wait([gone.task])
         await gone.broker.close()
         if name == ORCHESTRATOR:
             self.has_lost_senders = True
