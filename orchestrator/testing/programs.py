@@ -56,11 +56,7 @@ class Programs:
 
     async def open(self) -> Self:
         """The orchestrator is at work. Without participants yet."""
-        folder = Path(self._resources.enter_context(TemporaryDirectory(prefix="saga-kit-")))
-        (folder / "sagas.db").write_bytes(await _schema())
-        self.store = self._store_at(f"sqlite:///{folder / 'sagas.db'}")
-        self.inbox = self._inbox_at(f"sqlite:///{folder / 'inbox.db'}")
-        self._resources.push_async_callback(self.inbox.close)
+        await self._open_databases()
         self.broker = await self._resources.enter_async_context(self._broker("kit"))
         await self._begin_orchestrator()
         return self
@@ -129,6 +125,15 @@ class Programs:
         async with self.store.transaction() as transaction:
             await transaction.notify()
 
+    async def _open_databases(self) -> None:
+        folder = Path(self._resources.enter_context(TemporaryDirectory(prefix="saga-kit-")))
+        (folder / "sagas.db").write_bytes(await empty_database())
+        url = f"sqlite:///{folder / 'sagas.db'}"
+        self.store = SqliteStore(url, clock=self.time.now, is_durable=False)
+        self._resources.push_async_callback(self.store.close)
+        self.inbox = SqlInbox(f"sqlite:///{folder / 'inbox.db'}")
+        self._resources.push_async_callback(self.inbox.close)
+
     async def _begin_orchestrator(self) -> None:
         own = await self._resources.enter_async_context(self._broker("orchestrator"))
         worker = self._worker(own)
@@ -138,15 +143,6 @@ class Programs:
         settings = OrchestratorSettings.model_construct()  # whatever the environment says
         observe = self.facts.append
         return Worker(broker, self.store, self.registry, settings, observe, quiet=timedelta(0))
-
-    def _store_at(self, url: str) -> SqliteStore:
-        """A store that is closed with everything else."""
-        store = SqliteStore(url, clock=self.time.now, is_durable=False)
-        self._resources.push_async_callback(store.close)
-        return store
-
-    def _inbox_at(self, url: str) -> SqlInbox:
-        return SqlInbox(url)
 
     def _runner(self, broker: MemoryBroker, *participants: Participant) -> Runner:
         return Runner(
@@ -177,7 +173,7 @@ class Programs:
         )
 
 
-async def _schema() -> bytes:
+async def empty_database() -> bytes:
     """The bytes of an empty database; later ones are copies of the first."""
     if "sagas" not in _schemas:
         with TemporaryDirectory(prefix="saga-kit-") as folder:

@@ -13,13 +13,11 @@ from orchestrator.testing.drill.definition import Drill
 from orchestrator.testing.drill.injection import ORCHESTRATOR, Injection
 from orchestrator.testing.drill.ports import (
     DrilledBroker,
-    DrilledInbox,
-    DrilledStore,
     is_orchestrator,
 )
 from orchestrator.testing.drill.services import Unguarded, watched
+from orchestrator.testing.drill.workshop import Workshop
 from orchestrator.testing.programs import Idleness, Programs
-from orchestrator.testing.virtual_time import VirtualTime
 from participants.context import Context
 from participants.inbox import Key
 from participants.participant import Participant
@@ -32,14 +30,15 @@ class _Program:
 
 
 class DrilledPrograms(Programs):
-    """One installation under one injection. `equip` it before it is opened."""
+    """One installation under one injection, in a workshop. `equip` it before it is opened."""
 
     injection: Injection
     books: Books
     drill: Drill
 
-    def __init__(self) -> None:
-        super().__init__(VirtualTime())
+    def __init__(self, workshop: Workshop) -> None:
+        super().__init__(workshop.time)
+        self._workshop = workshop
         self._running: dict[str, _Program] = {}
         self._restarts: set[asyncio.Task[None]] = set()
         self._services: dict[str, Participant] = {}
@@ -125,7 +124,6 @@ class DrilledPrograms(Programs):
         await gone.broker.close()
         if name == ORCHESTRATOR:
             self.has_lost_senders = True
-            self.store = self._store_at(str(self.store_url))
             await self._begin_orchestrator()
         else:
             await self._begin_service(name)
@@ -137,15 +135,11 @@ class DrilledPrograms(Programs):
 
     # --- ports ---------------------------------------------------------------------------
 
-    def _store_at(self, url: str) -> DrilledStore:
-        self.store_url = url
-        store = DrilledStore(url, clock=self.time.now, is_durable=False)
-        store.injection = self.injection
-        self._resources.push_async_callback(store.close)
-        return store
-
-    def _inbox_at(self, url: str) -> DrilledInbox:
-        return DrilledInbox(url, self._commit)
+    async def _open_databases(self) -> None:
+        await self._workshop.clear()
+        self.store, self.inbox = self._workshop.store, self._workshop.inbox
+        self._workshop.store.injection = self.injection
+        self._workshop.inbox.committed = self._commit
 
     def _broker(self, app_id: str) -> DrilledBroker:
         return DrilledBroker(self.server, app_id, self.injection)

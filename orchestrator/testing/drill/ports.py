@@ -3,19 +3,22 @@
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
 from contextvars import ContextVar
+from datetime import timedelta
+from pathlib import Path
 from typing import Any, Final
 
-from sqlalchemy import event
+from sqlalchemy import delete, event
 
 from messaging.memory import MemoryBroker, MemoryServer
 from messaging.port import Consumer, Delivery, Outgoing, Receipt
 from messaging.topology import TopologyMode, installation
 from orchestrator.saga.state import Decision
 from orchestrator.store.sqlite import SqliteStore, SqliteTransaction
+from orchestrator.store.tables import metadata
 from orchestrator.testing.drill.injection import Injection
 from orchestrator.testing.drill.wire import subject_of
 from orchestrator.testing.programs import NAMES
-from participants.inbox import Claim, Key, SharedClaim
+from participants.inbox import Claim, Key, Prepare, SharedClaim
 from participants.sql_inbox import SqlInbox
 
 is_orchestrator: Final[ContextVar[bool]] = ContextVar("is_orchestrator", default=False)
@@ -103,20 +106,46 @@ class DrilledStore(SqliteStore):
         if moved:
             await injection.committed()
 
+    async def clear(self) -> None:
+        """Forget all sagas."""
+        async with self._engine.begin() as connection:
+            for table in reversed(metadata.sorted_tables):
+                await connection.execute(delete(table))
+
 
 class DrilledInbox(SqlInbox):
     """The services' database, which need not survive the machine."""
 
-    def __init__(self, url: str, committed: Committed) -> None:
-        super().__init__(url)
-        self._committed = committed
+    def __init__(self, file: Path) -> None:
+        super().__init__(f"sqlite:///{file}")
+        self.committed: Committed = _nothing
+        self._file = file
+        self._prepared: set[Prepare] = set()
         event.listen(self.engine.sync_engine, "connect", _hurry)
+
+    async def prepare(self, preparations: Sequence[Prepare]) -> None:
+        """What is prepared once is there, whoever starts again."""
+        missing = [each for each in dict.fromkeys(preparations) if each not in self._prepared]
+        if missing or not self._prepared:
+            await super().prepare(missing)
+            self._prepared.update(missing)
+
+    async def clear(self) -> None:
+        """An empty database in place of this one."""
+        await self.engine.dispose()
+        for file in self._file.parent.glob(f"{self._file.name}*"):
+            file.unlink()
+        self._prepared.clear()
+
+    async def purge(self, older_than: timedelta) -> int:
+        """Nothing here is old."""
+        return 0
 
     @asynccontextmanager
     async def claim(self, saga_id: str, step_name: str) -> AsyncIterator[Claim]:
         async with super().claim(saga_id, step_name) as claim:
             yield claim
-        await self._committed([Key(saga_id, step_name)])
+        await self.committed([Key(saga_id, step_name)])
 
     @asynccontextmanager
     async def claim_all(
@@ -124,7 +153,7 @@ class DrilledInbox(SqlInbox):
     ) -> AsyncIterator[Mapping[Key, SharedClaim]]:
         async with super().claim_all(keys, is_divisible=is_divisible) as claims:
             yield claims
-        await self._committed(keys)
+        await self.committed(keys)
 
 
 def _watched(transaction: SqliteTransaction) -> Sequence[Decision]:
@@ -154,6 +183,10 @@ def _sent(delivery: Delivery) -> Outgoing:
         body=delivery.body,
         headers=delivery.headers,
     )
+
+
+async def _nothing(_: Collection[Key]) -> None:
+    """Nobody wants to know."""
 
 
 def _hurry(connection: Any, _: object) -> None:

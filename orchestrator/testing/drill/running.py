@@ -16,6 +16,7 @@ from orchestrator.testing.drill.installation import DrilledPrograms
 from orchestrator.testing.drill.matrix import Cell
 from orchestrator.testing.drill.services import stand_ins
 from orchestrator.testing.drill.story import Event, Kind, Story
+from orchestrator.testing.drill.workshop import Workshop
 from orchestrator.testing.embedded import EmbeddedSagas
 from orchestrator.testing.failures import ScenarioFailed
 
@@ -63,9 +64,9 @@ class Run:
 class DrilledSagas(EmbeddedSagas):
     """The kit, over programs that crash."""
 
-    def __init__(self, cell: Cell) -> None:
+    def __init__(self, cell: Cell, workshop: Workshop) -> None:
         super().__init__(patience=_PATIENCE)
-        self._programs = self.programs = DrilledPrograms()
+        self._programs = self.programs = DrilledPrograms(workshop)
         self.story = Story()
         self.injection = Injection(
             cell, self.story, crash=self.programs.crash, cancel=self.cancel_if_possible
@@ -130,9 +131,9 @@ class DrilledSagas(EmbeddedSagas):
         return await self.programs.idleness() is None
 
 
-async def run(cell: Cell) -> Run:
+async def run(cell: Cell, workshop: Workshop) -> Run:
     """Run it. Raises what is wrong with the drill itself: DefinitionError, ConfigurationError."""
-    kit = DrilledSagas(cell)
+    kit = DrilledSagas(cell, workshop)
     rests: list[Rest] = []
     error: str | None = None
     problems: Sequence[str] = ()
