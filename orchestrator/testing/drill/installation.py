@@ -47,12 +47,9 @@ class DrilledPrograms(Programs):
     def equip(self, drill: Drill, injection: Injection, books: Books) -> None:
         self.drill, self.injection, self.books = drill, injection, books
 
-    async def fill(self, services: Collection[Participant]) -> None:
-        """The services' tables, and what the author wants to be in them."""
-        await self.inbox.prepare([each for one in services for each in one.preparations])
-        if self.drill.fill is not None:
-            async with self.inbox.engine.begin() as connection:
-                await self.drill.fill(connection)
+    async def fill(self, services: Sequence[Participant]) -> None:
+        """The services' database, as it is before the first saga."""
+        await self._workshop.fill(self.drill, services)
 
     async def crash(self, program: str) -> None:
         """From within that program: it is gone with all it has in hand. Never returns."""

@@ -1,7 +1,8 @@
 """Broker, store and inbox of a drilled run: as they are, with the injection at each call."""
 
+import sqlite3
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, closing
 from contextvars import ContextVar
 from datetime import timedelta
 from pathlib import Path
@@ -120,22 +121,29 @@ class DrilledInbox(SqlInbox):
         super().__init__(f"sqlite:///{file}")
         self.committed: Committed = _nothing
         self._file = file
-        self._prepared: set[Prepare] = set()
+        self.is_prepared = False
         event.listen(self.engine.sync_engine, "connect", _hurry)
 
     async def prepare(self, preparations: Sequence[Prepare]) -> None:
         """What is prepared once is there, whoever starts again."""
-        missing = [each for each in dict.fromkeys(preparations) if each not in self._prepared]
-        if missing or not self._prepared:
-            await super().prepare(missing)
-            self._prepared.update(missing)
+        if self.is_prepared:
+            return
+        await super().prepare(list(dict.fromkeys(preparations)))
+        self.is_prepared = True
 
-    async def clear(self) -> None:
-        """An empty database in place of this one."""
+    async def put_back(self, content: bytes | None) -> None:
+        """Another database in place of this one: that of `content`, or an empty one."""
         await self.engine.dispose()
         for file in self._file.parent.glob(f"{self._file.name}*"):
             file.unlink()
-        self._prepared.clear()
+        self.is_prepared = content is not None
+        if content is not None:
+            self._file.write_bytes(content)
+
+    def content(self) -> bytes:
+        """All of it, to be put back later."""
+        with closing(sqlite3.connect(self._file)) as connection:
+            return connection.serialize()
 
     async def purge(self, older_than: timedelta) -> int:
         """Nothing here is old."""

@@ -1,14 +1,17 @@
 """What serves one cell after the other: two databases, a clock, and nothing remembered."""
 
+from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from types import TracebackType
 from typing import Self
 
+from orchestrator.testing.drill.definition import Drill
 from orchestrator.testing.drill.ports import DrilledInbox, DrilledStore
 from orchestrator.testing.programs import empty_database
 from orchestrator.testing.virtual_time import VirtualTime
+from participants.participant import Participant
 
 
 class Workshop:
@@ -22,6 +25,7 @@ class Workshop:
         self.store: DrilledStore
         self.inbox: DrilledInbox
         self._resources = AsyncExitStack()
+        self._filled: dict[tuple[int, frozenset[str]], bytes] = {}
 
     async def __aenter__(self) -> Self:
         folder = Path(self._resources.enter_context(TemporaryDirectory(prefix="saga-drill-")))
@@ -44,4 +48,16 @@ class Workshop:
     async def clear(self) -> None:
         """As if nothing had ever been run."""
         await self.store.clear()
-        await self.inbox.clear()
+        await self.inbox.put_back(None)
+
+    async def fill(self, drill: Drill, services: Sequence[Participant]) -> None:
+        """The services' tables, and what the author wants to be in them; made once."""
+        key = id(drill), frozenset(each.name for each in services)
+        if key in self._filled:
+            await self.inbox.put_back(self._filled[key])
+            return
+        await self.inbox.prepare([each for one in services for each in one.preparations])
+        if drill.fill is not None:
+            async with self.inbox.engine.begin() as connection:
+                await drill.fill(connection)
+        self._filled[key] = self.inbox.content()
