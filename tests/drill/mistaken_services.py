@@ -6,11 +6,11 @@ All keep a ledger that is only added to, and nothing in it forbids a second entr
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
-from sqlalchemy import Column, Integer, MetaData, String, Table, insert, select
+from sqlalchemy import Column, Integer, MetaData, String, Table, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from orchestrator.definition import SagaOrchestrator, SagaStep
-from orchestrator.testing.drill import Drill
+from orchestrator.testing.drill import Drill, Obstacle
 from participants import Context, NotFound, Participant, StepFailed
 
 metadata = MetaData()
@@ -22,6 +22,7 @@ entries = Table(
     Column("step", String(50), nullable=False),
     Column("kind", String(20), nullable=False),  # done, undone, refused, closed
 )
+accounts = Table("accounts", metadata, Column("cents", Integer, nullable=False))
 
 Handler = Callable[[dict[str, Any], Context], Awaitable[Any]]
 
@@ -123,6 +124,26 @@ async def late_compensation(command: dict[str, Any], context: Context) -> None:
     await careful_compensation(command, context)
 
 
+async def forgetful_action(command: dict[str, Any], context: Context) -> dict[str, Any]:
+    """Says no to who has no money, and forgets that."""
+    balance = (await context.session.execute(select(accounts.c.cents))).scalar_one()
+    if balance < command["price"]:
+        raise StepFailed("there is no money")
+    return await careful_action(command, context)
+
+
+async def open_account(connection: AsyncConnection) -> None:
+    await connection.execute(insert(accounts).values(cents=100))
+
+
+async def empty_account(connection: AsyncConnection) -> None:
+    await connection.execute(update(accounts).values(cents=0))
+
+
+async def fill_account(connection: AsyncConnection) -> None:
+    await connection.execute(update(accounts).values(cents=100))
+
+
 def bank(action: Handler, compensation: Handler) -> Participant:
     made = Participant("Bank")
     made.prepare(create_missing)
@@ -131,13 +152,17 @@ def bank(action: Handler, compensation: Handler) -> Participant:
     return made
 
 
-def drilled(action: Handler, compensation: Handler, *, is_guarded: bool = False) -> Drill:
+def drilled(
+    action: Handler, compensation: Handler, *, is_guarded: bool = False, is_poor: bool = False
+) -> Drill:
     """The shop, of which nobody but the bank may be wrong."""
     return Drill(
         saga=Shop,
         services=[bank(action, compensation)],
         inputs={"an order": {"price": 7}},
+        fill=open_account,
         ledger=ledger,
+        obstacles={"pay": Obstacle(put=empty_account, remove=fill_account)} if is_poor else {},
         is_guarded=is_guarded,
     )
 
@@ -146,5 +171,5 @@ no_idempotency = drilled(hasty_action, careful_compensation)
 compensation_not_idempotent = drilled(careful_action, hasty_compensation)
 compensation_needs_result = drilled(careful_action, needy_compensation, is_guarded=True)
 compensation_raises = drilled(careful_action, raising_compensation, is_guarded=True)
-failure_not_sticky = drilled(careful_action, careful_compensation)
+failure_not_sticky = drilled(forgetful_action, careful_compensation, is_poor=True)
 action_after_compensation = drilled(late_action, late_compensation)

@@ -10,9 +10,9 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from orchestrator.testing.drill.definition import Drill, Scene
+    from orchestrator.testing.drill.definition import Drill, Obstacle, Scene
 
-__all__ = ["Drill", "Scene"]
+__all__ = ["Drill", "Obstacle", "Scene"]
 
 
 def __getattr__(name: str) -> Any:

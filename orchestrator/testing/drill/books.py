@@ -54,7 +54,7 @@ class Books:
             for step in sorted(found.keys() | self.standing.keys()):
                 before, now = self.standing.get(step, 0), found.get(step, 0)
                 if now != before:
-                    told = f"the ledger: {step} stands {_times(now)}, before that {_times(before)}"
+                    told = f"the ledger: {step} stands {times(now)}, before that {times(before)}"
                     self._story.tell(Kind.LEDGER, told, step, count=now)
             self.standing = found
 
@@ -72,5 +72,5 @@ class Books:
         return found
 
 
-def _times(count: int) -> str:
+def times(count: int) -> str:
     return f"{count} time{'' if count == 1 else 's'}"

@@ -1,7 +1,7 @@
 """Drill: what an author says of a saga that is to be drilled, beside its definition."""
 
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from messaging.errors import DefinitionError
@@ -24,10 +24,18 @@ class Scene:
     replies: "Replies"
 
 
-Fill = Callable[["AsyncConnection"], Awaitable[None]]
+Change = Callable[["AsyncConnection"], Awaitable[None]]
 Ledger = Callable[["AsyncConnection", str], Awaitable[Mapping[str, int]]]
 Audit = Callable[["AsyncEngine", Collection[str]], Awaitable[Sequence[str]]]
 People = Callable[[Scene], Awaitable[None]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Obstacle:
+    """Something in the services' database for which a step says no by itself: an empty account."""
+
+    put: Change
+    remove: Change
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,6 +50,9 @@ class Drill:
     not add up, once these sagas have completed and all others have failed. `people` do what
     people do, whenever nothing else moves the saga: answer what waits for them.
 
+    A step of which `obstacles` has something says no for that reason, and could be carried out
+    once it is removed; other steps are made to say no at the door of their handlers.
+
     Services that the saga names and that are not given are played by stand-ins. `is_guarded`
     False runs the handlers without the guard, as in a service that does not use our SDK.
     """
@@ -49,10 +60,11 @@ class Drill:
     saga: type[SagaOrchestrator] | SagaOrchestrator
     services: Sequence[Participant] = ()
     inputs: Mapping[str, Mapping[str, Any]]
-    fill: Fill | None = None
+    fill: Change | None = None
     ledger: Ledger | None = None
     audit: Audit | None = None
     people: People | None = None
+    obstacles: Mapping[str, Obstacle] = field(default_factory=dict)
     is_guarded: bool = True
 
     def __post_init__(self) -> None:

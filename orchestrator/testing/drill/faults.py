@@ -75,12 +75,9 @@ class Fault:
     is_cancelled: bool = False  # somebody cancels the saga while the step's action executes
 
     @property
-    def is_definite_no(self) -> bool:
-        return self.handler in {
-            HandlerFault.SAYS_NO,
-            HandlerFault.SAYS_NO_BUT_LAST,
-            HandlerFault.SAYS_NO_FOR_EVER,
-        }
+    def needs_memory(self) -> bool:
+        """The service has to remember what it said."""
+        return self.handler is HandlerFault.SAYS_NO and self.command.later is not None
 
 
 NOTHING: Final = Fault(name="none", told="nothing goes wrong", about=None)

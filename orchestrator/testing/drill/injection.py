@@ -6,6 +6,7 @@ from typing import Final
 from messaging.contract import Direction, ReplyType
 from messaging.port import Outgoing
 from orchestrator.saga.state import Decision, StepStatus
+from orchestrator.testing.drill.definition import Change, Obstacle
 from orchestrator.testing.drill.faults import (
     ONCE,
     Copies,
@@ -24,6 +25,7 @@ ORCHESTRATOR: Final = "orchestrator"
 
 Crash = Callable[[str], Awaitable[None]]
 Cancel = Callable[[], Awaitable[None]]
+MakeChange = Callable[[Change], Awaitable[None]]
 
 _UNDER_WAY: Final = {
     Direction.ACTION: StepStatus.EXECUTING,
@@ -42,9 +44,12 @@ class Broken(RuntimeError):
 
 
 class Injection:
-    """The fault of one cell. `crash` ends a program and never returns; `cancel` asks for it."""
+    """The fault of one cell. `crash` ends a program and never returns; `cancel` asks for it;
+    `change` changes something in the services' database."""
 
-    def __init__(self, cell: Cell, story: Story, *, crash: Crash, cancel: Cancel) -> None:
+    def __init__(
+        self, cell: Cell, story: Story, *, crash: Crash, cancel: Cancel, change: MakeChange
+    ) -> None:
         self.has_struck = False
         self.held: list[tuple[Moment, Outgoing]] = []
         self._cell = cell
@@ -52,6 +57,9 @@ class Injection:
         self._story = story
         self._crash = crash
         self._cancel = cancel
+        self._change = change
+        self._obstacle: Obstacle | None = None  # that is in the way now
+        self._was_obstructed = False
         self._has_cancelled = False
         self._has_harmed = False  # a handler
         self._has_crashed = False
@@ -68,11 +76,13 @@ class Injection:
         if step == self._cell.step and direction is Direction.ACTION and self._fault.is_cancelled:
             await self._cancel_once()
         is_mine = self._is_mine(step, direction)
-        if is_mine:
+        if is_mine and not self._was_obstructed:
             self._refuse(context)
         try:
             returned = await call()
         except Exception as error:
+            is_no = is_mine and self._obstacle is not None and isinstance(error, StepFailed)
+            self.has_struck = self.has_struck or is_no
             self._story.tell(Kind.REFUSED, f"its handler raises {error!r}", step, direction)
             raise
         if is_mine:
@@ -85,6 +95,21 @@ class Injection:
         was_stubborn = is_stubborn and not self._has_relented
         self._has_relented = True
         return was_stubborn
+
+    async def _put_obstacle(self) -> None:
+        """What the author has given, for which the step says no by itself."""
+        known = self._cell.drill.obstacles.get(self._cell.step or "")
+        is_wanted = self._fault.handler is HandlerFault.SAYS_NO and not self._was_obstructed
+        if known is not None and is_wanted:
+            self._obstacle, self._was_obstructed = known, True
+            self._story.tell(Kind.FAULT, f"an obstacle is put in the way of {self._cell.step}")
+            await self._change(known.put)
+
+    async def remove_obstacle(self) -> None:
+        if self._obstacle is not None:
+            obstacle, self._obstacle = self._obstacle, None
+            self._story.tell(Kind.FAULT, "the obstacle is removed")
+            await self._change(obstacle.remove)
 
     def _tell_of_call(self, context: Context) -> None:
         step, direction = context.step_name, context.direction
@@ -133,12 +158,15 @@ class Injection:
 
     async def publishing(self, program: str, messages: Sequence[Outgoing]) -> Sequence[int]:
         """How many copies of each leave now. Does not return if the program crashes before."""
-        copies = [self._copies_of(each) for each in messages]
         is_reply = self._has_mine(messages, MessageKind.REPLY)
         if is_reply and self._fault.service is ServicePoint.BEFORE_REPLY:
             await self._crash_service(program, "after its commit, before its reply")
+        if self._has_mine(messages, MessageKind.COMMAND):
+            await self._put_obstacle()
+        copies = []
         for each in messages:
             self._tell_of(each)
+            copies.append(self._copies_of(each))
         return copies
 
     async def published(self, program: str, messages: Sequence[Outgoing]) -> Sequence[Outgoing]:

@@ -9,7 +9,7 @@ from typing import Any
 from messaging.contract import Command, Direction
 from messaging.port import Outgoing
 from orchestrator.testing.drill.books import Books
-from orchestrator.testing.drill.definition import Drill
+from orchestrator.testing.drill.definition import Change, Drill
 from orchestrator.testing.drill.injection import ORCHESTRATOR, Injection
 from orchestrator.testing.drill.ports import (
     DrilledBroker,
@@ -50,6 +50,11 @@ class DrilledPrograms(Programs):
     async def fill(self, services: Sequence[Participant]) -> None:
         """The services' database, as it is before the first saga."""
         await self._workshop.fill(self.drill, services)
+
+    async def change(self, change: Change) -> None:
+        """Change something in the services' database."""
+        async with self.inbox.engine.begin() as connection:
+            await change(connection)
 
     async def crash(self, program: str) -> None:
         """From within that program: it is gone with all it has in hand. Never returns."""

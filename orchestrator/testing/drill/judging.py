@@ -6,6 +6,7 @@ from enum import Enum
 
 from orchestrator.saga.state import SagaState, StepStatus
 from orchestrator.store.views import StepView
+from orchestrator.testing.drill.books import times
 from orchestrator.testing.drill.faults import HandlerFault
 from orchestrator.testing.drill.running import Rest, Run
 from orchestrator.testing.drill.story import Kind
@@ -57,7 +58,7 @@ def _moves(run: Run, step: str) -> Iterator[Breach]:
     for at, event in enumerate(run.events, start=1):
         if event.kind is not Kind.LEDGER or event.step != step:
             continue
-        count, found = event.count, f"{step} stands {event.count} times"
+        count, found = event.count, f"{step} stands {times(event.count)}"
         rises += max(0, count - before)
         if count > max(1, before):
             yield Breach(rule=Rule.ONCE, found=found, step=step, at=at)
@@ -78,8 +79,9 @@ def _standing(run: Run, rest: Rest, known: frozenset[str]) -> Iterator[Breach]:
     for step in (each for each in rest.steps if each.name in known):
         count = rest.standing.get(step.name, 0)
         if count not in _allowed(run, rest, step):
-            found = f"the saga is {rest.state}, {step.name} is {step.status}, and stands {count}"
-            yield Breach(rule=rule, found=f"{found} times", step=step.name, at=len(run.events))
+            what = f"the saga is {rest.state}, {step.name} is {step.status}"
+            found = f"{what}, and stands {times(count)}"
+            yield Breach(rule=rule, found=found, step=step.name, at=len(run.events))
 
 
 def _allowed(run: Run, rest: Rest, step: StepView) -> frozenset[int]:

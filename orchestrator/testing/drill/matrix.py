@@ -62,8 +62,10 @@ def cells_of(drills: Sequence[Drill], wanted: Wanted = EVERYTHING) -> Sequence[C
     return [cell for cell in cells if _is_wanted(cell, wanted)]
 
 
-def can_be_tried(fault: Fault, step: PlannedStep) -> bool:
+def can_be_tried(fault: Fault, step: PlannedStep, drill: Drill) -> bool:
     """Whether there is what the fault is about."""
+    if not drill.is_guarded and fault.needs_memory and step.name not in drill.obstacles:
+        return False  # a no that the service has not said itself it cannot remember
     return fault.about is Direction.ACTION or (
         fault.about is Direction.COMPENSATION and step.compensation is not None
     )
@@ -76,7 +78,7 @@ def _cells_of(drill: Drill) -> Iterator[Cell]:
         for fault in (each for each in FAULTS if each.about is None):
             yield Cell(drill=drill, example=example, plan=plan, step=None, fault=fault)
         for step in plan:
-            for fault in (each for each in FAULTS if can_be_tried(each, step)):
+            for fault in (each for each in FAULTS if can_be_tried(each, step, drill)):
                 yield Cell(drill=drill, example=example, plan=plan, step=step.name, fault=fault)
 
 

@@ -10,7 +10,7 @@ from orchestrator.testing.drill.judging import Breach, breaches_of
 from orchestrator.testing.drill.matrix import Cell
 from orchestrator.testing.drill.mistakes import Finding, Mistake, finding_of
 from orchestrator.testing.drill.running import Run, run
-from orchestrator.testing.drill.story import about
+from orchestrator.testing.drill.story import about, condensed
 from orchestrator.testing.drill.workshop import Workshop
 
 
@@ -102,7 +102,7 @@ def _story(run: Run, finding: Finding) -> Sequence[str]:
     """What happened to the step, then what is wrong with that, and what to do."""
     told = finding.mistake.value
     return [
-        *(each.told for each in about(run.events, finding.breach.step)),
+        *condensed([each.told for each in about(run.events, finding.breach.step)]),
         f"the rule: {finding.breach.rule.value}; but {finding.breach.found}",
         f"likely cause: {told.name}: {told.cause}",
         f"remedy: {told.remedy}",

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from typing import Final
 
 from messaging.errors import Refused
@@ -22,6 +23,7 @@ from orchestrator.testing.failures import ScenarioFailed
 
 SAGA_ID: Final = "drill-1"
 _LOOK: Final = 0.002  # seconds between two looks whether anything is still in hand
+_NOTABLE: Final = timedelta(seconds=1)
 _PATIENCE: Final = 20.0  # real seconds for a run whose time is virtual
 
 
@@ -69,7 +71,11 @@ class DrilledSagas(EmbeddedSagas):
         self._programs = self.programs = DrilledPrograms(workshop)
         self.story = Story()
         self.injection = Injection(
-            cell, self.story, crash=self.programs.crash, cancel=self.cancel_if_possible
+            cell,
+            self.story,
+            crash=self.programs.crash,
+            cancel=self.cancel_if_possible,
+            change=self.programs.change,
         )
         names = frozenset(step.name for step in cell.plan)
         self.books = Books(cell.drill, SAGA_ID, names, self.story)
@@ -78,7 +84,7 @@ class DrilledSagas(EmbeddedSagas):
 
     async def cancel_if_possible(self) -> None:
         try:
-            await self.cancel(SAGA_ID)
+            await self.cancel(SAGA_ID, reason="to see what it does")
         except Refused as refusal:
             self.story.tell(Kind.FAULT, f"that is refused: {refusal}")
 
@@ -93,6 +99,7 @@ class DrilledSagas(EmbeddedSagas):
     async def rest(self) -> Rest:
         """Wait until nothing moves the saga, not even what was held back."""
         await self._until_at_rest()
+        await self.injection.remove_obstacle()
         while held := self.injection.released(Moment.AT_REST):
             await self.programs.post(held)
             await self._until_at_rest()
@@ -114,11 +121,17 @@ class DrilledSagas(EmbeddedSagas):
             if idle is not None and not await self._people_act():
                 if idle.until is None or await self._has_ended(SAGA_ID):
                     return
-                self.programs.time.put_forward(idle.until)
+                self._pass_time(idle.until)
                 await self.programs.wake()
             if asyncio.get_running_loop().time() > until:
                 raise ScenarioFailed(f"nothing came of it within {_PATIENCE:g} s")
             await asyncio.sleep(_LOOK)
+
+    def _pass_time(self, until: datetime) -> None:
+        pause = until - self.programs.time.now()
+        if pause > _NOTABLE:
+            self.story.tell(Kind.TIME, f"nothing happens for {_rounded(pause)}")
+        self.programs.time.put_forward(until)
 
     async def _people_act(self) -> bool:
         """True if there is something to do now for the programs."""
@@ -173,8 +186,13 @@ async def _audited(kit: DrilledSagas, cell: Cell, rest: Rest) -> Sequence[str]:
 
 def _told(view: SagaView) -> str:
     failure = view.first_failure
-    why = f" ({failure.step or 'cancelled'}: {failure.error})" if failure else ""
+    where = f"{failure.step}: " if failure and failure.step else ""
+    why = f" ({where}{failure.error})" if failure else ""
     if SagaState(view.state).is_final:
         return f"the saga has {view.state}{why}"
     waits = ", ".join(f"{step.name} {step.status}" for step in view.steps)
     return f"the saga is {view.state}{why} and waits for a person: {waits}"
+
+
+def _rounded(pause: timedelta) -> str:
+    return str(timedelta(seconds=round(pause.total_seconds())))

@@ -1,10 +1,14 @@
 """What happened in one run of a drill, in order, as values."""
 
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from enum import Enum, auto
+from typing import Final
 
 from messaging.contract import Direction
+
+_NUMBER: Final = re.compile(r"\d+")
 
 
 class Kind(Enum):
@@ -18,6 +22,7 @@ class Kind(Enum):
     SAID_NO = auto()  # definitely: it has left no effect
     SAID_UNKNOWN = auto()
     LEDGER = auto()  # the books say something else than before
+    TIME = auto()  # nothing happened for so long
     SAGA = auto()  # where the saga is
 
 
@@ -52,10 +57,38 @@ class Story:
 
 
 def about(events: Sequence[Event], step: str | None) -> Iterator[Event]:
-    """The shortest story: what concerns this step, what the drill did, and how it ended."""
+    """The shortest story: what concerns this step, what the drill did, and how it ended.
+    Without a step, all of it."""
     for event in events:
-        if event.kind in {Kind.FAULT, Kind.SAGA} or event.step == step:
+        if step is None or event.step in {step, None}:
             yield event
+
+
+def condensed(lines: Sequence[str]) -> Sequence[str]:
+    """Lines that come again and again, only once."""
+    shapes = [_NUMBER.sub("#", line) for line in lines]
+    told: list[str] = []
+    at = 0
+    while at < len(lines):
+        length, again = _longest_repetition(shapes, at)
+        told += lines[at : at + length]
+        if again:
+            which = "this" if length == 1 else f"these {length} lines"
+            told.append(f"… {which} {again} more time{'' if again == 1 else 's'} …")
+        at += length * (again + 1)
+    return told
+
+
+def _longest_repetition(shapes: Sequence[str], at: int) -> tuple[int, int]:
+    """How many lines from here come again, and how often; one line and never, if none does."""
+    best = 1, 0
+    for length in range(1, (len(shapes) - at) // 2 + 1):
+        first, again = shapes[at : at + length], 0
+        while shapes[at + length * (again + 1) : at + length * (again + 2)] == first:
+            again += 1
+        if length * again > max(1, best[0] * best[1]):
+            best = length, again
+    return best
 
 
 def named(step: str, direction: Direction) -> str:
