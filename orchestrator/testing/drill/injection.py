@@ -22,6 +22,7 @@ from orchestrator.testing.drill.wire import MessageKind, Subject, subject_of
 from participants import Context, StepFailed
 
 ORCHESTRATOR: Final = "orchestrator"
+KIT: Final = "kit"  # clients, and people who answer
 
 Crash = Callable[[str], Awaitable[None]]
 Cancel = Callable[[], Awaitable[None]]
@@ -158,7 +159,8 @@ class Injection:
 
     async def publishing(self, program: str, messages: Sequence[Outgoing]) -> Sequence[int]:
         """How many copies of each leave now. Does not return if the program crashes before."""
-        is_reply = self._has_mine(messages, MessageKind.REPLY)
+        is_service = program not in {ORCHESTRATOR, KIT}
+        is_reply = is_service and self._has_mine(messages, MessageKind.REPLY)
         if is_reply and self._fault.service is ServicePoint.BEFORE_REPLY:
             await self._crash_service(program, "after its commit, before its reply")
         if self._has_mine(messages, MessageKind.COMMAND):

@@ -11,6 +11,7 @@ from messaging.port import Outgoing
 from orchestrator.testing.drill.books import Books
 from orchestrator.testing.drill.definition import Change, Drill
 from orchestrator.testing.drill.injection import ORCHESTRATOR, Injection
+from orchestrator.testing.drill.matrix import DrilledRegistry
 from orchestrator.testing.drill.ports import (
     DrilledBroker,
     is_orchestrator,
@@ -37,7 +38,7 @@ class DrilledPrograms(Programs):
     drill: Drill
 
     def __init__(self, workshop: Workshop) -> None:
-        super().__init__(workshop.time)
+        super().__init__(workshop.time, registry=DrilledRegistry())
         self._workshop = workshop
         self._running: dict[str, _Program] = {}
         self._restarts: set[asyncio.Task[None]] = set()

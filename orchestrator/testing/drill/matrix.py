@@ -1,15 +1,17 @@
 """The matrix: which faults are tried on which steps of which example. Pure."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, Final
 
 from messaging.contract import Direction
 from messaging.errors import NotFound
 from orchestrator.registry import Registry
-from orchestrator.saga.plan import PlannedStep
+from orchestrator.saga.plan import PlannedStep, RetryPolicy
 from orchestrator.testing.drill.definition import Drill
 from orchestrator.testing.drill.faults import FAULTS, Fault
+
+_MOST_ATTEMPTS: Final = 5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,6 +51,21 @@ class Wanted:
 EVERYTHING = Wanted()
 
 
+class DrilledRegistry(Registry):
+    """Plans as an orchestrator makes them, but that nothing is tried more often than five times:
+    what fifty attempts show, five do."""
+
+    def plan(self, saga_type: str, data: Mapping[str, Any]) -> tuple[PlannedStep, ...]:
+        return tuple(
+            replace(
+                step,
+                retry=_shortened(step.retry),
+                compensation_retry=_shortened(step.compensation_retry),
+            )
+            for step in super().plan(saga_type, data)
+        )
+
+
 def cells_of(drills: Sequence[Drill], wanted: Wanted = EVERYTHING) -> Sequence[Cell]:
     """The cells that can be tried, example by example and step by step.
 
@@ -72,7 +89,7 @@ def can_be_tried(fault: Fault, step: PlannedStep, drill: Drill) -> bool:
 
 
 def _cells_of(drill: Drill) -> Iterator[Cell]:
-    registry = Registry([drill.definition])
+    registry = DrilledRegistry([drill.definition])
     for example, data in drill.inputs.items():
         plan = registry.plan(drill.name, data)
         for fault in (each for each in FAULTS if each.about is None):
@@ -80,6 +97,10 @@ def _cells_of(drill: Drill) -> Iterator[Cell]:
         for step in plan:
             for fault in (each for each in FAULTS if can_be_tried(each, step, drill)):
                 yield Cell(drill=drill, example=example, plan=plan, step=step.name, fault=fault)
+
+
+def _shortened(policy: RetryPolicy) -> RetryPolicy:
+    return replace(policy, max_attempts=min(policy.max_attempts, _MOST_ATTEMPTS))
 
 
 def _is_wanted(cell: Cell, wanted: Wanted) -> bool:
