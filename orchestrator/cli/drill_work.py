@@ -7,6 +7,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
+from rich.console import RenderableType
+from rich.padding import Padding
+from rich.table import Table
 from rich.text import Text
 
 from chassis.exit_codes import ExitCode
@@ -128,17 +131,21 @@ def _cell(result: Result | None) -> Text | None:
     return text_of(_SHOWN[result.verdict], _STYLES[result.verdict])
 
 
-def _told(number: int, one: Explained) -> Iterator[Text]:
+def _told(number: int, one: Explained) -> Iterator[RenderableType]:
     """One mistake: the shortest story of it, and where else it shows."""
     title = f"{number}. {one.mistake.value.name}" + (f": {one.step}" if one.step else "")
     yield text_of(title, "bold red")
-    yield text_of(f"   {one.shortest.cell.name}: {one.shortest.cell.fault.told}")
+    yield text_of(f"{one.shortest.cell.name}: {one.shortest.cell.fault.told}")
+    story = Table.grid(padding=(0, 2, 0, 0))
+    story.add_column(justify="right")
+    story.add_column(overflow="fold")
     for place, line in enumerate(one.shortest.story, start=1):
-        yield text_of(f"   {place:>3}  {line}")
+        story.add_row(text_of(str(place), "dim"), text_of(line))
+    yield Padding(story, (0, 0, 0, 2))
     if one.elsewhere:
         names = [f"{each.cell.step or '(start)'}/{each.cell.fault.name}" for each in one.elsewhere]
         more = f" and {len(names) - _SHOWN_CELLS} more" if len(names) > _SHOWN_CELLS else ""
-        yield text_of(f"   also: {', '.join(names[:_SHOWN_CELLS])}{more}")
+        yield text_of(f"also: {', '.join(names[:_SHOWN_CELLS])}{more}")
 
 
 def _summary(results: Sequence[Result]) -> str:

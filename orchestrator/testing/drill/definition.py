@@ -38,7 +38,7 @@ class Obstacle:
     remove: Change
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Drill:
     """A saga, its services as they are, and how to read what they have done.
 
