@@ -108,8 +108,8 @@ def _print(results: Sequence[Result]) -> None:
     for (_, example), found in tables.items():
         title = f"{found[0].cell.drill.name}: {example}"
         print_parts(text_of(title, "bold"), _table(found), Text(""))
-    for number, each in enumerate(explained(results), start=1):
-        print_parts(*_told(number, each), Text(""))
+    for number, mistake in enumerate(explained(results), start=1):
+        print_parts(*_told(number, mistake), Text(""))
     print_line(_summary(results))
 
 

@@ -61,7 +61,8 @@ class Books:
     async def _read(self, engine: AsyncEngine) -> Mapping[str, int]:
         if self._drill.ledger is None:
             return self.calls.standing()
-        async with reading(engine).connect() as connection:
+        asking = self._drill.asking("ledger")
+        async with asking, reading(engine).connect() as connection:
             found = dict(await self._drill.ledger(connection, self._saga_id))
         for step, count in found.items():
             if step not in self._steps or not isinstance(count, int):

@@ -1,10 +1,11 @@
 """Drill: what an author says of a saga that is to be drilled, beside its definition."""
 
-from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from messaging.errors import DefinitionError
+from messaging.errors import DefinitionError, SagaError
 from messaging.limits import check_data
 from orchestrator.definition import SagaOrchestrator
 from participants.participant import Participant
@@ -79,6 +80,19 @@ class Drill:
     def name(self) -> str:
         """The saga's type."""
         return self.saga.saga_type
+
+    @asynccontextmanager
+    async def asking(self, what: str) -> AsyncIterator[None]:
+        """While its own `what` is at work. What that raises is the drill's fault, and says so."""
+        try:
+            yield
+        except SagaError:
+            raise
+        except Exception as error:
+            said = " ".join(str(error).split())
+            raise DefinitionError(
+                f"the {what} of the drill of {self.name} raised {type(error).__name__}: {said}"
+            ) from error
 
     @property
     def definition(self) -> SagaOrchestrator:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from messaging.contract import Command, Direction
+from messaging.errors import DefinitionError
 from messaging.port import Outgoing
 from orchestrator.testing.drill.books import Books
 from orchestrator.testing.drill.definition import Change, Drill
@@ -43,6 +44,7 @@ class DrilledPrograms(Programs):
         self._running: dict[str, _Program] = {}
         self._restarts: set[asyncio.Task[None]] = set()
         self._services: dict[str, Participant] = {}
+        self._wrong_ledger: DefinitionError | None = None
         self._worked: dict[Key, Direction] = {}  # handlers that are through, to be committed
 
     def equip(self, drill: Drill, injection: Injection, books: Books) -> None:
@@ -54,7 +56,8 @@ class DrilledPrograms(Programs):
 
     async def change(self, change: Change) -> None:
         """Change something in the services' database."""
-        async with self.inbox.engine.begin() as connection:
+        asking = self.drill.asking("obstacle")
+        async with asking, self.inbox.engine.begin() as connection:
             await change(connection)
 
     async def crash(self, program: str) -> None:
@@ -70,6 +73,8 @@ class DrilledPrograms(Programs):
         await broker.post(messages)
 
     async def idleness(self) -> Idleness | None:
+        if self._wrong_ledger is not None:
+            raise self._wrong_ledger
         for restart in [each for each in self._restarts if each.done()]:
             self._restarts.remove(restart)
             restart.result()
@@ -161,7 +166,10 @@ class DrilledPrograms(Programs):
             direction = self._worked.pop(key, None)
             if direction is not None:
                 self.books.commit(key.step_name, direction)
-        await self.books.look(self.inbox.engine)
+        try:
+            await self.books.look(self.inbox.engine)
+        except DefinitionError as error:  # a service must not hear of it
+            self._wrong_ledger = error
 
     async def _commit_one(self, command: Command) -> None:
         await self._commit([Key(command.saga_id, command.step_name)])

@@ -142,7 +142,8 @@ class DrilledSagas(EmbeddedSagas):
         if people is None:
             return False
         engine = self.programs.inbox.engine
-        await people(Scene(saga_id=SAGA_ID, engine=engine, replies=self.replies))
+        async with self._cell.drill.asking("people"):
+            await people(Scene(saga_id=SAGA_ID, engine=engine, replies=self.replies))
         await self.books.look(engine)
         return await self.programs.idleness() is None
 
@@ -184,7 +185,8 @@ async def _audited(kit: DrilledSagas, cell: Cell, rest: Rest) -> Sequence[str]:
     if cell.drill.audit is None or not rest.has_ended:
         return ()
     completed = [SAGA_ID] if rest.state == SagaState.COMPLETED else []
-    return list(await cell.drill.audit(kit.programs.inbox.engine, completed))
+    async with cell.drill.asking("audit"):
+        return list(await cell.drill.audit(kit.programs.inbox.engine, completed))
 
 
 def _told(view: SagaView) -> str:

@@ -58,6 +58,6 @@ class Workshop:
             return
         await self.inbox.prepare([each for one in services for each in one.preparations])
         if drill.fill is not None:
-            async with self.inbox.engine.begin() as connection:
+            async with drill.asking("fill"), self.inbox.engine.begin() as connection:
                 await drill.fill(connection)
         self._filled[key] = self.inbox.content()

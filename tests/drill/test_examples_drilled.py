@@ -1,0 +1,31 @@
+"""Every example keeps every rule under every fault; `make drill` tries them one by one."""
+
+from importlib import import_module
+
+import pytest
+
+from orchestrator.testing.drill import Drill
+from orchestrator.testing.drill.matrix import cells_of
+from orchestrator.testing.drill.results import Verdict, results_of
+
+EXAMPLES = {
+    name: import_module(f"orchestrator.testing.drill.examples.{name}").drill
+    for name in ("bank_transfer", "travel_booking", "approval", "shop_order", "order_fulfillment")
+}
+# The reply of a step that a person answers is not its service's own.
+NOT_REACHED = {"Approval/a lathe/approve/crash-before-reply"}
+EVERY_NTH = 7  # of the cells, in the tests that run with every change
+
+
+@pytest.mark.parametrize("drill", EXAMPLES.values(), ids=EXAMPLES)
+@pytest.mark.parametrize(
+    "nth", [EVERY_NTH, pytest.param(1, marks=pytest.mark.slow)], ids=["some", "all"]
+)
+@pytest.mark.timeout(900)
+async def test_no_fault_breaks_an_example(drill: Drill, nth: int) -> None:
+    cells = cells_of([drill])[::nth]
+    results = [each async for each in results_of(cells)]
+    broken = {each.cell.name: each.story for each in results if each.verdict is Verdict.BROKE}
+    assert broken == {}
+    missed = {each.cell.name for each in results if each.verdict is Verdict.NOT_REACHED}
+    assert missed <= NOT_REACHED
