@@ -30,6 +30,11 @@ Examples = Annotated[
         "--example", metavar="NAME", help="Only this example; may be given several times."
     ),
 ]
+NoGuard = Annotated[
+    bool,
+    typer.Option("--no-guard", help="Run the services without the guard: what does it hold?"),
+]
+ListOnly = Annotated[bool, typer.Option("--list", help="Say what would be tried, and try nothing.")]
 
 
 def drill(
@@ -44,13 +49,8 @@ def drill(
     step: Steps = None,
     fault: Faults = None,
     example: Examples = None,
-    no_guard: Annotated[
-        bool,
-        typer.Option("--no-guard", help="Run the services without the guard: what does it hold?"),
-    ] = False,
-    list_only: Annotated[
-        bool, typer.Option("--list", help="Say what would be tried, and try nothing.")
-    ] = False,
+    no_guard: NoGuard = False,
+    list_only: ListOnly = False,
     output: OutputOption = Output.TABLE,
 ) -> int:
     """Try every fault at every step, and look into the books.

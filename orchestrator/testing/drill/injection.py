@@ -3,7 +3,7 @@
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Final
 
-from messaging.contract import Direction, ReplyType
+from messaging.contract import Direction
 from messaging.port import Outgoing
 from orchestrator.saga.state import Decision, StepStatus
 from orchestrator.testing.drill.definition import Change, Obstacle
@@ -18,6 +18,12 @@ from orchestrator.testing.drill.faults import (
 )
 from orchestrator.testing.drill.matrix import Cell
 from orchestrator.testing.drill.story import Kind, Story, named
+from orchestrator.testing.drill.telling import (
+    fate_of,
+    tell_of_arrival,
+    tell_of_call,
+    tell_of_message,
+)
 from orchestrator.testing.drill.wire import MessageKind, Subject, subject_of
 from participants import Context, StepFailed
 
@@ -31,12 +37,6 @@ MakeChange = Callable[[Change], Awaitable[None]]
 _UNDER_WAY: Final = {
     Direction.ACTION: StepStatus.EXECUTING,
     Direction.COMPENSATION: StepStatus.COMPENSATING,
-}
-_SAID: Final = {
-    ReplyType.STEP_COMPLETED: Kind.SAID_DONE,
-    ReplyType.COMPENSATION_COMPLETED: Kind.SAID_DONE,
-    ReplyType.STEP_FAILED: Kind.SAID_NO,
-    ReplyType.COMPENSATION_FAILED: Kind.SAID_NO,
 }
 
 
@@ -73,7 +73,7 @@ class Injection:
     async def handle(self, context: Context, call: Callable[[], Awaitable[object]]) -> object:
         """Around each call of a handler."""
         step, direction = context.step_name, context.direction
-        self._tell_of_call(context)
+        tell_of_call(self._story, context)
         if step == self._cell.step and direction is Direction.ACTION and self._fault.is_cancelled:
             await self._cancel_once()
         is_mine = self._is_mine(step, direction)
@@ -111,14 +111,6 @@ class Injection:
             obstacle, self._obstacle = self._obstacle, None
             self._story.tell(Kind.FAULT, "the obstacle is removed")
             await self._change(obstacle.remove)
-
-    def _tell_of_call(self, context: Context) -> None:
-        step, direction = context.step_name, context.direction
-        is_blind = direction is Direction.COMPENSATION and context.original_result is None
-        kind = Kind.CALLED_BLINDLY if is_blind else Kind.CALLED
-        without = ", without the result of its action" if is_blind else ""
-        told = f"its service carries out {context.command.destination}{without}"
-        self._story.tell(kind, told, step, direction)
 
     async def _cancel_once(self) -> None:
         if not self._has_cancelled:
@@ -167,7 +159,7 @@ class Injection:
             await self._put_obstacle()
         copies = []
         for each in messages:
-            self._tell_of(each)
+            tell_of_message(self._story, each)
             copies.append(self._copies_of(each))
         return copies
 
@@ -185,7 +177,7 @@ class Injection:
         due = [message for until, message in self.held if is_over or until is moment]
         self.held = [each for each in self.held if each[1] not in due]
         for message in due:
-            self._tell_of_arrival(message)
+            tell_of_arrival(self._story, message)
         return due
 
     def _copies_of(self, message: Outgoing) -> int:
@@ -199,7 +191,7 @@ class Injection:
         self._copied.add(subject.kind)
         if copies.later is not None:
             self.held.append((copies.later, message))
-        self._strikes(_said_of(copies, subject))
+        self._strikes(fate_of(copies, subject))
         return copies.now
 
     def _wanted(self, kind: MessageKind) -> Copies:
@@ -220,27 +212,6 @@ class Injection:
             and each.direction is Direction.COMPENSATION
             for each in subjects
         )
-
-    def _tell_of(self, message: Outgoing) -> None:
-        subject = subject_of(message)
-        if subject is None or subject.direction is None:
-            return
-        what = named(subject.step, subject.direction)
-        if subject.kind is MessageKind.COMMAND:
-            told = f"the orchestrator sends {message.type}, attempt {subject.attempt}"
-            self._story.tell(Kind.SENT, told, subject.step, subject.direction)
-        elif subject.reply is not None:
-            kind = Kind.SAID_UNKNOWN if subject.is_effect_unknown else _SAID[subject.reply]
-            words = f"it has failed: {subject.error}" if subject.error else "it is done"
-            unknown = ", its effect unknown" if subject.is_effect_unknown else ""
-            told = f"the reply of {what}: {words}{unknown}"
-            self._story.tell(kind, told, subject.step, subject.direction)
-
-    def _tell_of_arrival(self, message: Outgoing) -> None:
-        subject = subject_of(message)
-        if subject is not None and subject.direction is not None:
-            of = named(subject.step, subject.direction)
-            self._story.tell(Kind.FAULT, f"the {subject.kind.name.lower()} of {of} arrives now")
 
     # --- crashes -------------------------------------------------------------------------
 
@@ -305,14 +276,3 @@ class Injection:
         """The fault has come to be; a cancel may only prepare it."""
         self.has_struck = self.has_struck or is_it
         self._story.tell(Kind.FAULT, told)
-
-
-def _said_of(copies: Copies, subject: Subject) -> str:
-    what = "the start"
-    if subject.direction is not None:
-        what = f"the {subject.kind.name.lower()} of {named(subject.step, subject.direction)}"
-    if copies.now > 1:
-        return f"{what} arrives {copies.now} times"
-    if copies.now == 1:
-        return f"a copy of {what} is held back"
-    return f"{what} is lost" if copies.later is None else f"{what} is held back"
