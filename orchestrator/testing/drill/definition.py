@@ -21,6 +21,7 @@ class Scene:
     """What `people` act on: the saga, the services' database, and answers given later."""
 
     saga_id: str
+    has_ended: bool
     engine: "AsyncEngine"
     replies: "Replies"
 

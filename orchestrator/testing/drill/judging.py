@@ -46,8 +46,7 @@ def breaches_of(run: Run, known: frozenset[str]) -> Sequence[Breach]:
         *_halts(run),
     ]
     audited = [
-        Breach(rule=Rule.BALANCED, found=problem, step=run.cell.step, at=end)
-        for problem in run.problems
+        Breach(rule=Rule.BALANCED, found=problem, step=None, at=end) for problem in run.problems
     ]
     return [*found, *audited]
 

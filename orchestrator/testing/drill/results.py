@@ -6,7 +6,7 @@ from enum import StrEnum
 from typing import Any, Final
 
 from orchestrator.testing.drill.faults import FAULTS, NOTHING
-from orchestrator.testing.drill.judging import Breach, breaches_of
+from orchestrator.testing.drill.judging import Breach, Rule, breaches_of
 from orchestrator.testing.drill.matrix import Cell
 from orchestrator.testing.drill.mistakes import Finding, Mistake, finding_of
 from orchestrator.testing.drill.running import Run, run
@@ -101,8 +101,10 @@ def result_of(run: Run, known: frozenset[str]) -> Result:
 def _story(run: Run, finding: Finding) -> Sequence[str]:
     """What happened to the step, then what is wrong with that, and what to do."""
     told = finding.mistake.value
+    is_of_sums = finding.breach.rule is Rule.BALANCED
+    step = run.cell.step if is_of_sums else finding.breach.step
     return [
-        *condensed([each.told for each in about(run.events, finding.breach.step)]),
+        *condensed([each.told for each in about(run.events, step)]),
         f"the rule: {finding.breach.rule.value}; but {finding.breach.found}",
         f"likely cause: {told.name}: {told.cause}",
         f"remedy: {told.remedy}",

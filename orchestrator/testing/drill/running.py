@@ -142,8 +142,14 @@ class DrilledSagas(EmbeddedSagas):
         if people is None:
             return False
         engine = self.programs.inbox.engine
+        scene = Scene(
+            saga_id=SAGA_ID,
+            has_ended=await self._has_ended(SAGA_ID),
+            engine=engine,
+            replies=self.replies,
+        )
         async with self._cell.drill.asking("people"):
-            await people(Scene(saga_id=SAGA_ID, engine=engine, replies=self.replies))
+            await people(scene)
         await self.books.look(engine)
         return await self.programs.idleness() is None
 

@@ -48,10 +48,13 @@ async def audit(engine: AsyncEngine, completed: Collection[str]) -> Sequence[str
 
 
 async def send_back(scene: Scene) -> None:
-    """The customer sends back what has been shipped, once that is asked for."""
+    """The customer sends back what has been shipped, once that is asked for. When all is over,
+    the carrier comes."""
     warehouse = Warehouse(engine=scene.engine, replies=scene.replies)
     for saga_id in await warehouse.returns():
         await warehouse.receive(saga_id)
+    if scene.has_ended:
+        await warehouse.hand_over()
 
 
 drill: Final = Drill(
