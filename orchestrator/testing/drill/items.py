@@ -68,7 +68,8 @@ def items_of(session: pytest.Session, targets: Sequence[str], bench: Bench) -> I
     except SagaError as error:
         raise pytest.UsageError(f"--saga-drill: {error}") from error
     for cell in cells:
-        yield DrillItem.from_parent(session, name=cell.name, cell=cell, bench=bench)
+        nodeid = f"saga-drill::{cell.name}"
+        yield DrillItem.from_parent(session, name=cell.name, nodeid=nodeid, cell=cell, bench=bench)
 
 
 _INDENT: Final = "  "
