@@ -1,6 +1,5 @@
 """The work of `saga drill`, and how its results look."""
 
-import logging
 import sys
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -53,7 +52,6 @@ async def perform_drill(asked: Asked, output: Output, *, is_list: bool) -> int:
     cells = cells_of(drills, wanted)
     if is_list:
         return _listed(cells, output)
-    logging.disable(logging.WARNING)  # what goes wrong here is meant to
     results = await _tried(cells)
     if output is Output.JSON:
         print_json(_as_json(results))

@@ -13,6 +13,7 @@ from orchestrator.testing.drill.loading import load_drills
 from orchestrator.testing.drill.matrix import Wanted, cells_of
 from orchestrator.testing.drill.results import Verdict
 from orchestrator.testing.drill.story import condensed
+from participants import Participant
 from tests.drill.conftest import Drilled
 
 BANK = Drill(saga=BankTransferSaga, inputs={"one": {}, "two": {"amount_cents": 1}})
@@ -78,6 +79,21 @@ async def test_a_ledger_that_raises_is_named(drilled: Drilled) -> None:
     wrong = Drill(saga=shop.Shop, inputs={"one": {}}, ledger=broken)
     with pytest.raises(DefinitionError, match="the ledger of the drill of Shop raised KeyError"):
         await drilled(wrong, "pay", "fails")
+
+
+async def test_a_ledger_that_says_nothing_is_refused(drilled: Drilled) -> None:
+    async def silent(connection: object, saga_id: str) -> Mapping[str, int]:
+        return {}
+
+    wrong = Drill(saga=shop.Shop, inputs={"one": {}}, ledger=silent)
+    with pytest.raises(DefinitionError, match="says nothing of any step when 'one' is run"):
+        await drilled(wrong, "pay", "fails")
+
+
+async def test_a_service_that_does_not_know_its_command_is_named(drilled: Drilled) -> None:
+    wrong = Drill(saga=shop.Shop, services=[Participant("Bank")], inputs={"one": {}})
+    with pytest.raises(DefinitionError, match=r"Bank has no command 'Bank\.Pay'"):
+        await drilled(wrong, "reserve", "reply-twice")
 
 
 def test_a_drill_without_inputs_is_refused() -> None:

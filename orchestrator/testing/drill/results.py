@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Final
 
+from messaging.errors import DefinitionError
 from orchestrator.testing.drill.faults import FAULTS, NOTHING
 from orchestrator.testing.drill.judging import Breach, Rule, breaches_of
 from orchestrator.testing.drill.matrix import Cell
@@ -73,8 +74,19 @@ class Judge:
             calm = Cell(
                 drill=cell.drill, example=cell.example, plan=cell.plan, step=None, fault=NOTHING
             )
-            self._known[key] = (await run(calm, self._workshop)).known
+            self._known[key] = _known(await run(calm, self._workshop))
         return self._known[key]
+
+
+def _known(run: Run) -> frozenset[str]:
+    """The steps of which the books speak."""
+    if not run.known and run.cell.drill.ledger is not None and run.error is None:
+        name, example = run.cell.drill.name, run.cell.example
+        raise DefinitionError(
+            f"the ledger of {name} says nothing of any step when {example!r} is run without a"
+            " fault; it has to give how many effects stand, by step"
+        )
+    return run.known
 
 
 async def results_of(cells: Sequence[Cell]) -> AsyncIterator[Result]:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
 
-from messaging.errors import Refused
+from messaging.errors import DefinitionError, Refused
 from orchestrator.saga.state import SagaState, StepStatus
 from orchestrator.store.views import SagaView, StepView
 from orchestrator.testing.drill.books import Books
@@ -166,7 +166,8 @@ async def run(cell: Cell, workshop: Workshop) -> Run:
             rests.append(await kit.rest())
             if rests[-1].halted_at and kit.injection.relent():
                 rests.append(await _gone_on(kit, rests[-1]))
-            problems = [*kit.refused_commands, *await _audited(kit, cell, rests[-1])]
+            _check(kit.refused_commands)
+            problems = await _audited(kit, cell, rests[-1])
     except ScenarioFailed as failed:
         error = str(failed)
     return Run(
@@ -177,6 +178,12 @@ async def run(cell: Cell, workshop: Workshop) -> Run:
         problems=problems,
         error=error,
     )
+
+
+def _check(refused: Sequence[str]) -> None:
+    """A service that does not know its own commands is wrong without any fault."""
+    if refused:
+        raise DefinitionError("; ".join(dict.fromkeys(refused)))
 
 
 async def _gone_on(kit: DrilledSagas, halted: Rest) -> Rest:
