@@ -13,10 +13,7 @@ from orchestrator.testing.drill.books import Books
 from orchestrator.testing.drill.definition import Change, Drill
 from orchestrator.testing.drill.injection import ORCHESTRATOR, Injection
 from orchestrator.testing.drill.matrix import DrilledRegistry
-from orchestrator.testing.drill.ports import (
-    DrilledBroker,
-    is_orchestrator,
-)
+from orchestrator.testing.drill.ports import DrilledBroker, is_orchestrator
 from orchestrator.testing.drill.services import Unguarded, watched
 from orchestrator.testing.drill.workshop import Workshop
 from orchestrator.testing.programs import Idleness, Programs

@@ -60,7 +60,8 @@ class Run:
     @property
     def known(self) -> frozenset[str]:
         """The steps of which the books have said something."""
-        return frozenset(each.step for each in self.events if each.kind is Kind.LEDGER if each.step)
+        ledger = [each for each in self.events if each.kind is Kind.LEDGER]
+        return frozenset(each.step for each in ledger if each.step is not None)
 
 
 class DrilledSagas(EmbeddedSagas):
@@ -213,4 +214,6 @@ def _told(view: SagaView) -> str:
 
 
 def _rounded(pause: timedelta) -> str:
-    return str(timedelta(seconds=round(pause.total_seconds())))
+    """As long as it would have been but for the moments that the programs have taken."""
+    grain = 10 if pause > timedelta(minutes=1) else 1
+    return str(timedelta(seconds=round(pause.total_seconds() / grain) * grain))
