@@ -1,6 +1,7 @@
 """The matrix, its filters, what stands in for services, and drills that make no sense."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import mistaken_services as shop
@@ -8,7 +9,7 @@ import pytest
 
 from messaging.errors import ConfigurationError, DefinitionError, NotFound
 from orchestrator.examples.bank_transfer import BankTransferSaga
-from orchestrator.testing.drill import Drill
+from orchestrator.testing.drill import Drill, Obstacle
 from orchestrator.testing.drill.loading import load_drills
 from orchestrator.testing.drill.matrix import Wanted, cells_of
 from orchestrator.testing.drill.results import Verdict
@@ -61,6 +62,16 @@ async def test_a_halted_saga_says_what_stands_and_goes_on_when_a_person_comes(
     careful = shop.drilled(shop.careful_action, shop.careful_compensation)
     [result] = await drilled(careful, "pay", "undo-fails-for-ever")
     assert result.verdict is Verdict.PASSED
+
+
+async def test_an_obstacle_that_is_none_shows(drilled: Drilled) -> None:
+    async def nothing(connection: object) -> None:
+        """In nobody's way."""
+
+    careful = shop.drilled(shop.careful_action, shop.careful_compensation)
+    unhindered = replace(careful, obstacles={"pay": Obstacle(put=nothing, remove=nothing)})
+    results = await drilled(unhindered, "pay", "fails", "fails-then-again")
+    assert {each.verdict for each in results} == {Verdict.NOT_REACHED}
 
 
 async def test_a_ledger_with_unknown_steps_is_refused(drilled: Drilled) -> None:

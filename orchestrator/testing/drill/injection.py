@@ -191,7 +191,7 @@ class Injection:
         self._copied.add(subject.kind)
         if copies.later is not None:
             self.held.append((copies.later, message))
-        self._strikes(fate_of(copies, subject))
+        self._strikes(fate_of(copies, subject), is_it=self._fault.handler is None)
         return copies.now
 
     def _wanted(self, kind: MessageKind) -> Copies:
