@@ -24,6 +24,8 @@ SEEDS ?= 1000
 MINUTES ?= 10
 # Which example is to be played: make example NAME=travel-booking
 NAME ?= bank-transfer
+# What of it is to be drilled, for example: make drill DRILL_ARGS="--step debit"
+DRILL_ARGS ?=
 # What is measured, and how long: see `python -m bench --help`
 BENCH_ARGS ?=
 PEERS ?=
@@ -48,6 +50,10 @@ demo: $(VENV)/.for-demo ## Run some hundred orders in one process; needs no serv
 .PHONY: example
 example: $(VENV)/.for-test ## Play an example on real servers, and close its books; see NAME
 	$(BIN)/python tests/services.py run -- $(BIN)/python -m tests.examples $(NAME)
+
+.PHONY: drill
+drill: $(VENV)/.for-demo ## Try every fault at every step of an example; see NAME
+	$(BIN)/saga drill orchestrator.testing.drill.examples.$(subst -,_,$(NAME)) $(DRILL_ARGS)
 
 .PHONY: test
 test: $(VENV)/.for-test ## Run the whole suite; finds or starts RabbitMQ and PostgreSQL

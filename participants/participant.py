@@ -70,6 +70,13 @@ class Participant:
         self._preparations.append(function)
         return function
 
+    def with_handlers(self, changed: Callable[[Handler], Handler]) -> "Participant":
+        """The same service with other handlers: for tools that watch them, or make them fail."""
+        other = Participant(self.name)
+        other._handlers = {name: changed(each) for name, each in self._handlers.items()}
+        other._preparations = list(self._preparations)
+        return other
+
     def _registering(
         self, name: str, direction: Direction, *, is_external: bool, is_batched: bool
     ) -> Callable[[H], H]:

@@ -9,6 +9,7 @@ from orchestrator.cli import (
     dead_letters,
     demonstration,
     doctor,
+    drilling,
     programs,
     reconciling,
     sagas,
@@ -31,6 +32,7 @@ def app() -> typer.Typer:
     root = _group("Run sagas over RabbitMQ: every command has its countermand.")
     root.callback(invoke_without_command=False)(_root)
     _add(root, "demo", demonstration.demo, _TRY)
+    _add(root, "drill", drilling.drill, _TRY)
     root.add_typer(_orchestrator(), name="orchestrator", rich_help_panel=_PROGRAMS)
     root.add_typer(_participants(), name="participants", rich_help_panel=_PROGRAMS)
     root.add_typer(_dlq(), name="dlq", rich_help_panel=_PROGRAMS)

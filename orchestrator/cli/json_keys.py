@@ -54,6 +54,15 @@ LISTED: Final = frozenset(
 """Commands that print an array of such objects."""
 
 JSON_KEYS: Final[Mapping[str, Keys]] = {
+    "drill": {
+        "passed": "how many runs kept every rule",
+        "broke": "how many did not",
+        "not_reached": "how many never came to their fault",
+        "cells": "each run: `saga_type`, `example`, `step` (null: the start), `fault`, `told`, "
+        "`verdict` (`passed`, `broke` or `not reached`), `broken` (each as `rule`, `found`, "
+        "`step`), and null or `mistake`, `mistaken_step`, `cause`, `remedy`; `story`, line by "
+        "line. With `--list` the first four only, and no counts",
+    },
     "start": {
         "saga_id": "its id",
         "state": "its state; with `--wait` the last one",

@@ -22,5 +22,6 @@ class ApprovalSaga(SagaOrchestrator):
                 compensation="ApprovalService.Withdraw",
                 timeout=timedelta(days=data.get("days_to_answer", 14)),
             ),
-            SagaStep("order", action="PurchaseService.Order"),
+            # An order cannot be taken back: if its answer is not heard, it is asked for again.
+            SagaStep("order", action="PurchaseService.Order", pivot=True),
         ]

@@ -24,7 +24,8 @@ SHIP: Final = SagaStep(
 SEND_DOWNLOAD: Final = SagaStep(
     "send_download", action="DownloadService.Send", compensation="DownloadService.Revoke"
 )
-ISSUE_INVOICE: Final = SagaStep("issue_invoice", action="InvoiceService.Issue")
+# Nothing takes an invoice back: if its answer is not heard, it is asked for again.
+ISSUE_INVOICE: Final = SagaStep("issue_invoice", action="InvoiceService.Issue", pivot=True)
 
 
 class ShopOrderSaga(SagaOrchestrator):

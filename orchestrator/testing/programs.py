@@ -45,6 +45,7 @@ class Programs:
     server: MemoryServer = field(default_factory=MemoryServer)
     registry: Registry = field(default_factory=Registry)
     facts: list[Fact] = field(default_factory=list)
+    has_lost_senders: bool = False  # what a timer was about to send may have nobody who sends it
     inbox: SqlInbox = field(init=False)
     store: SqliteStore = field(init=False)
     broker: MemoryBroker = field(init=False)  # of customers and participants
@@ -55,20 +56,9 @@ class Programs:
 
     async def open(self) -> Self:
         """The orchestrator is at work. Without participants yet."""
-        folder = Path(self._resources.enter_context(TemporaryDirectory(prefix="saga-kit-")))
-        (folder / "sagas.db").write_bytes(await _schema())
-        url = f"sqlite:///{folder / 'sagas.db'}"
-        self.store = SqliteStore(url, clock=self.time.now, is_durable=False)
-        self._resources.push_async_callback(self.store.close)
-        self.inbox = SqlInbox(f"sqlite:///{folder / 'inbox.db'}")
-        self._resources.push_async_callback(self.inbox.close)
+        await self._open_databases()
         self.broker = await self._resources.enter_async_context(self._broker("kit"))
-        own = await self._resources.enter_async_context(self._broker("orchestrator"))
-        settings = OrchestratorSettings.model_construct()  # whatever the environment says
-        worker = Worker(
-            own, self.store, self.registry, settings, self.facts.append, quiet=timedelta(0)
-        )
-        self._drained.append(asyncio.create_task(worker.run(self._stopping), name="orchestrator"))
+        await self._begin_orchestrator()
         return self
 
     async def close(self) -> None:
@@ -94,14 +84,7 @@ class Programs:
         """Run an author's participants, with the guard in SQLite, until `close`."""
         self.declare([each.name for each in participants])
         broker = await self._resources.enter_async_context(self._broker("participants"))
-        runner = Runner(
-            *participants,
-            broker=broker,
-            inbox=self.inbox,
-            names=NAMES,
-            observe=self.facts.append,
-            pauses=lambda *_, **__: 0.0,
-        )
+        runner = self._runner(broker, *participants)
         name = f"participants {', '.join(each.name for each in participants)}"
         task = asyncio.create_task(runner.run(self._stopping), name=name)
         self._drained.append(task)
@@ -130,7 +113,8 @@ class Programs:
             waits = (await connection.execute(query)).all()
         is_sending = any(resend_at is not None for _, resend_at in waits)
         moments = [wake_at for wake_at, _ in waits]
-        if self._is_busy() or is_sending or any(each <= self.time.now() for each in moments):
+        is_being_sent = is_sending and not self.has_lost_senders
+        if self._is_busy() or is_being_sent or any(each <= self.time.now() for each in moments):
             return None
         if self.time.next_waking is not None:
             moments.append(self.time.next_waking)
@@ -140,6 +124,35 @@ class Programs:
         """Have the orchestrator's clock look at once."""
         async with self.store.transaction() as transaction:
             await transaction.notify()
+
+    async def _open_databases(self) -> None:
+        folder = Path(self._resources.enter_context(TemporaryDirectory(prefix="saga-kit-")))
+        (folder / "sagas.db").write_bytes(await empty_database())
+        url = f"sqlite:///{folder / 'sagas.db'}"
+        self.store = SqliteStore(url, clock=self.time.now, is_durable=False)
+        self._resources.push_async_callback(self.store.close)
+        self.inbox = SqlInbox(f"sqlite:///{folder / 'inbox.db'}")
+        self._resources.push_async_callback(self.inbox.close)
+
+    async def _begin_orchestrator(self) -> None:
+        own = await self._resources.enter_async_context(self._broker("orchestrator"))
+        worker = self._worker(own)
+        self._drained.append(asyncio.create_task(worker.run(self._stopping), name="orchestrator"))
+
+    def _worker(self, broker: MemoryBroker) -> Worker:
+        settings = OrchestratorSettings.model_construct()  # whatever the environment says
+        observe = self.facts.append
+        return Worker(broker, self.store, self.registry, settings, observe, quiet=timedelta(0))
+
+    def _runner(self, broker: MemoryBroker, *participants: Participant) -> Runner:
+        return Runner(
+            *participants,
+            broker=broker,
+            inbox=self.inbox,
+            names=NAMES,
+            observe=self.facts.append,
+            pauses=lambda *_, **__: 0.0,
+        )
 
     def _is_busy(self) -> bool:
         commands = f"{NAMES.commands}."
@@ -160,7 +173,7 @@ class Programs:
         )
 
 
-async def _schema() -> bytes:
+async def empty_database() -> bytes:
     """The bytes of an empty database; later ones are copies of the first."""
     if "sagas" not in _schemas:
         with TemporaryDirectory(prefix="saga-kit-") as folder:

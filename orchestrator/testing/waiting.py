@@ -80,11 +80,11 @@ class Waiting:
 
     async def _raise_problems(self, saga_id: str | None) -> None:
         self.programs.raise_failures()
-        problems = [*self.stage.problems, *self._refused_commands()]
+        problems = [*self.stage.problems, *self.refused_commands()]
         if problems:
             raise ScenarioFailed(f"{'; '.join(problems)}{await self._story(saga_id)}")
 
-    def _refused_commands(self) -> list[str]:
+    def refused_commands(self) -> list[str]:
         """What a hosted participant has no handler for, or could not read."""
         return [
             f"{fact.queue} took a command that it cannot execute: {fact.detail}"

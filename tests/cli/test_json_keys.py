@@ -9,7 +9,9 @@ from command_lines import Saga, put
 from orchestrator.cli.json_keys import JSON_KEYS, LISTED
 from orchestrator.store.database import DatabaseStore
 
+DRILL = "orchestrator.testing.drill.examples.bank_transfer"
 LINES = {
+    "drill": ("drill", DRILL, "--step", "debit", "--fault", "fails"),
     "start": ("start", "Order", "--data", "{}"),
     "wait": ("wait", "order-42", "--timeout", "0"),
     "cancel": ("cancel", "order-42", "--reason", "x"),
