@@ -5,10 +5,11 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from orchestrator.client import SagaClient
-    from orchestrator.definition import RetryPolicy, SagaOrchestrator, SagaStep
+    from orchestrator.definition import LockPolicy, RetryPolicy, SagaOrchestrator, SagaStep
     from orchestrator.starting import start_in, start_in_async
 
 __all__ = [
+    "LockPolicy",
     "RetryPolicy",
     "SagaClient",
     "SagaOrchestrator",
@@ -18,6 +19,7 @@ __all__ = [
 ]
 
 _HOMES = {
+    "LockPolicy": "orchestrator.definition",
     "RetryPolicy": "orchestrator.definition",
     "SagaClient": "orchestrator.client",
     "SagaOrchestrator": "orchestrator.definition",

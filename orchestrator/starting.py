@@ -13,7 +13,7 @@ from chassis.tracing import current_traceparent
 from messaging.contract import RESERVED_KEYS, SAGA_ID
 from messaging.errors import ConfigurationError, Conflict, DefinitionError, ProtocolError
 from messaging.limits import check_data
-from orchestrator.definition import SagaOrchestrator, check_definition, plan_for
+from orchestrator.definition import SagaOrchestrator, check_definition, locks_for, plan_for
 from orchestrator.ids import digest_of, new_saga_id
 from orchestrator.saga.start import requested
 from orchestrator.store.listener import CHANNEL
@@ -95,6 +95,7 @@ def _type_for(given: Definition, data: Mapping[str, Any]) -> str:
         raise DefinitionError(f"{given!r} is no saga definition; give a SagaOrchestrator subclass")
     check_definition(definition)
     plan_for(definition, data)
+    locks_for(definition, data)
     return definition.saga_type
 
 
