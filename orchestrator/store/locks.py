@@ -48,9 +48,11 @@ _LINES: Final = sa.select(saga_locks, _WAITING.label("waiting")).where(
 )
 _IN_LINE: Final = sa.select(saga_locks).where(_SAGAS, saga_locks.c.held_at.is_(None))
 _HOLD_NOW: Final = sa.update(saga_locks).where(_SAGAS).values(held_at=sa.bindparam("now"))
+# A copy of the same start may have stored it; a second holder is never passed over.
+_SAME: Final = [saga_locks.c.name, saga_locks.c.saga_id]
 _STAND: Final[Mapping[str, sa.Insert]] = {
-    "postgresql": postgresql.insert(saga_locks).on_conflict_do_nothing(),
-    "sqlite": sqlite.insert(saga_locks).on_conflict_do_nothing(),
+    "postgresql": postgresql.insert(saga_locks).on_conflict_do_nothing(index_elements=_SAME),
+    "sqlite": sqlite.insert(saga_locks).on_conflict_do_nothing(index_elements=_SAME),
 }
 _LET_GO: Final = sa.delete(saga_locks).where(_SAGAS)
 _HAS_ENDED: Final = ~sa.exists().where(

@@ -142,6 +142,7 @@ class Clock:
 
     async def _move_due(self) -> tuple[int, Sequence[Decision]]:
         """How many sagas were due, and what was decided of them and saved."""
+        self._has_moved_lines = False
         async with self._store.transaction() as transaction:
             is_known = transaction.epoch == self._epoch
             woken = 0 if is_known else await transaction.wake_doubtful(_DOUBTS)

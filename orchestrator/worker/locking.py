@@ -27,6 +27,7 @@ class _Wish(NamedTuple):
     saga_type: str
     data: Mapping[str, Any]
     asked_at: datetime
+    has_waited: bool = False  # then it waits for what it waited for, whatever is declared now
 
 
 async def claim_for_due(
@@ -34,7 +35,7 @@ async def claim_for_due(
 ) -> Mapping[str, Standing]:
     """By saga id, how those stand that are to begin and have locks."""
     wishes = [
-        _Wish(saga.saga_id, saga.saga_type, saga.data, saga.created_at)
+        _Wish(saga.saga_id, saga.saga_type, saga.data, saga.created_at, saga.version > 0)
         for saga in due
         if saga.saga_type in registry.locking and not saga.steps and not saga.state.is_final
     ]
@@ -116,7 +117,7 @@ async def _claim(
             is_in_line=may_be_in_line,
         )
         for number, wish in enumerate(wishes)
-        if (names := _names_for(wish, registry))
+        if (names := _names_for(wish, registry)) or wish.has_waited
     ]
     return await transaction.claim(requests) if requests else {}
 

@@ -147,6 +147,8 @@ async def test_a_saga_in_line_keeps_its_place_and_its_names(store: DatabaseStore
         await transaction.let_go(["one"])
     again = wish("three", "elsewhere", place=1, again=True)
     assert await claim(store, again) == {"three": WAITING}
+    assert await claim(store, wish("three", again=True)) == {"three": WAITING}
+    assert await claim(store, wish("nothing", again=True)) == {"nothing": GRANTED}
     assert await claim(store, wish("two", "a", place=9, again=True)) == {"two": GRANTED}
 
 
