@@ -5,8 +5,8 @@ from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, 
 from collections.abc import Set as AbstractSet
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import datetime
-from typing import TypeVar
+from datetime import UTC, datetime
+from typing import Final, TypeVar
 
 from chassis.facts import BatchCommitted, Fact, MessageRejected, Noticed, Observe
 from chassis.failpoints import Failpoint, reach
@@ -29,6 +29,9 @@ from orchestrator.worker.publisher import Post
 from orchestrator.worker.reporting import facts_of, late_reply
 
 T = TypeVar("T")
+
+AT_ONCE: Final = datetime.min.replace(tzinfo=UTC)
+"""For the clock: it has to look after this commit, also if it is looking at this moment."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -163,7 +166,7 @@ class Batches:
             deliveries=[judgement.delivery for judgement in ledger.judgements],
             posts=[post for judgement in ledger.judgements for post in self._posts(judgement)],
             wake_at=_earliest(
-                [transaction.now if transaction.has_moved_lines else None]
+                [AT_ONCE if transaction.has_moved_lines else None]
                 + [moved.saga.wake_at for moved in ledger.merged.values()]
             ),
         )

@@ -19,7 +19,7 @@ from orchestrator.saga.start import refuse
 from orchestrator.saga.state import Decision, Saga, TimeReached
 from orchestrator.store.errors import Busy, StatementRejected
 from orchestrator.store.port import Store, Transaction
-from orchestrator.worker.batches import confirm_published, posts_of
+from orchestrator.worker.batches import AT_ONCE, confirm_published, posts_of
 from orchestrator.worker.locking import begun, claim_for_due
 from orchestrator.worker.publisher import Publisher
 from orchestrator.worker.reporting import facts_of
@@ -71,10 +71,12 @@ class Clock:
         self._epoch: str | None = None  # in which no saga is in doubt that has not been woken
         self._database_told: tuple[datetime, float] | None = None  # its time, at the loop's
         self._sleeps_until = _NEVER
+        self._is_asked = False  # since the last look began
         self._woken = asyncio.Event()
 
     def wake_by(self, moment: datetime) -> None:
         """Something will be due then: look at the latest at that time."""
+        self._is_asked |= moment == AT_ONCE
         if moment < self._sleeps_until:
             self._woken.set()
 
@@ -142,7 +144,7 @@ class Clock:
 
     async def _move_due(self) -> tuple[int, Sequence[Decision]]:
         """How many sagas were due, and what was decided of them and saved."""
-        self._has_moved_lines = False
+        self._is_asked = self._has_moved_lines = False
         async with self._store.transaction() as transaction:
             is_known = transaction.epoch == self._epoch
             woken = 0 if is_known else await transaction.wake_doubtful(_DOUBTS)
@@ -232,6 +234,8 @@ class Clock:
 
     async def _wait(self, hearing: "_Hearing", stopping: asyncio.Event) -> None:
         """Until something is due, is announced, or it is time to look anyway."""
+        if self._is_asked and self._has_caught_up:
+            return
         self._woken.clear()
         pause = await self._pause()
         now = self._now()
