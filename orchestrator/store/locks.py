@@ -19,33 +19,25 @@ from orchestrator.saga.state import Decision
 from orchestrator.store.port import LockCount
 from orchestrator.store.tables import saga_locks, sagas
 
-_other: Final = saga_locks.alias("other")
-_waiter: Final = saga_locks.alias("waiter")
-
-
-def _is_before(other: sa.FromClause, mine: sa.FromClause) -> sa.ColumnElement[bool]:
-    rank = sa.tuple_(other.c.place, other.c.saga_id)
-    return rank < sa.tuple_(mine.c.place, mine.c.saga_id)
-
-
-_IS_FIRST: Final = saga_locks.c.held_at.is_(None) & ~sa.exists().where(
-    _other.c.name == saga_locks.c.name,
-    _other.c.held_at.is_(None),
-    _is_before(_other, saga_locks),
-)
-_WAITING: Final = (
-    sa.select(sa.func.count())
-    .select_from(_waiter)
-    .where(_waiter.c.name == saga_locks.c.name, _waiter.c.held_at.is_(None))
-    .scalar_subquery()
-)
+# By windows, that is by one sort: what compares each waiter with the others is slow beyond
+# measure while the table's statistics are old, as they are when many have just begun to wait.
+_IS_WAITING: Final = saga_locks.c.held_at.is_(None)
+_IN_TURN: Final = (_IS_WAITING, saga_locks.c.place, saga_locks.c.saga_id)
 _NAMES: Final = saga_locks.c.name.in_(sa.bindparam("names", expanding=True))
 _SAGAS: Final = saga_locks.c.saga_id.in_(sa.bindparam("saga_ids", expanding=True))
 
-# Of each name the holder and who waits first.
-_LINES: Final = sa.select(saga_locks, _WAITING.label("waiting")).where(
-    _NAMES, saga_locks.c.held_at.is_not(None) | _IS_FIRST
+# Of each name the holder, and who waits first with how many wait.
+_OF_KIND: Final = (saga_locks.c.name, _IS_WAITING)
+_each: Final = (
+    sa.select(
+        saga_locks,
+        sa.func.row_number().over(partition_by=_OF_KIND, order_by=_IN_TURN).label("number"),
+        sa.func.count().over(partition_by=_OF_KIND).label("length"),
+    )
+    .where(_NAMES)
+    .subquery()
 )
+_LINES: Final = sa.select(_each).where(_each.c.number == 1)
 _IN_LINE: Final = sa.select(saga_locks).where(_SAGAS, saga_locks.c.held_at.is_(None))
 _HOLD_NOW: Final = sa.update(saga_locks).where(_SAGAS).values(held_at=sa.bindparam("now"))
 # A copy of the same start may have stored it; a second holder is never passed over.
@@ -68,19 +60,21 @@ _COUNTS: Final = sa.select(
     sa.func.min(saga_locks.c.held_at).label("held_since"),
 ).group_by(saga_locks.c.saga_type)
 
-_IS_BEHIND: Final = sa.exists().where(
-    _other.c.name == _waiter.c.name,
-    _other.c.held_at.is_not(None) | (_other.c.held_at.is_(None) & _is_before(_other, _waiter)),
+# They wait, and are the first wherever they do; a holder stands before all.
+_turns: Final = sa.select(
+    saga_locks.c.saga_id,
+    saga_locks.c.held_at,
+    sa.func.row_number().over(partition_by=saga_locks.c.name, order_by=_IN_TURN).label("turn"),
+).subquery()
+_MAY_GO: Final = (
+    sa.select(_turns.c.saga_id)
+    .group_by(_turns.c.saga_id)
+    .having(sa.func.max(_turns.c.turn) == 1, sa.func.max(_turns.c.held_at).is_(None))
 )
-_BLOCKED: Final = sa.select(_waiter.c.saga_id).where(_waiter.c.held_at.is_(None), _IS_BEHIND)
 _NEXT: Final = (
     sa.select(sagas.c.saga_id)
     .where(
-        sagas.c.saga_id.in_(
-            sa.select(saga_locks.c.saga_id).where(
-                saga_locks.c.held_at.is_(None), saga_locks.c.saga_id.not_in(_BLOCKED)
-            )
-        ),
+        sagas.c.saga_id.in_(_MAY_GO),
         sagas.c.plan.is_(None),
         sagas.c.ended_at.is_(None),
         sagas.c.wake_at.is_(None) | (sagas.c.wake_at > sa.bindparam("now")),
@@ -164,9 +158,8 @@ class LockWork(ABC):
         lines = {name: Line() for name in names}
         for row in await self.execute(_LINES, {"names": list(names)}):
             line = lines[row.name]
-            line.waiting = row.waiting
             if row.held_at is None:
-                line.first = (row.place, row.saga_id)
+                line.first, line.waiting = (row.place, row.saga_id), row.length
             else:
                 line.holder = row.saga_id
         return lines

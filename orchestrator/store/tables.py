@@ -140,7 +140,6 @@ saga_locks = sa.Table(
     sa.Column("held_at", Moment),  # NULL while it waits
 )
 _HELD: Final = sa.text("held_at IS NOT NULL")
-_WAITING: Final = sa.text("held_at IS NULL")
 # Whatever else goes wrong: nothing is ever held by two.
 sa.Index(
     "ix_saga_locks_holder",
@@ -148,14 +147,6 @@ sa.Index(
     unique=True,
     postgresql_where=_HELD,
     sqlite_where=_HELD,
-)
-sa.Index(
-    "ix_saga_locks_line",
-    saga_locks.c.name,
-    saga_locks.c.place,
-    saga_locks.c.saga_id,
-    postgresql_where=_WAITING,
-    sqlite_where=_WAITING,
 )
 sa.Index("ix_saga_locks_saga", saga_locks.c.saga_id)
 

@@ -21,8 +21,15 @@ def upgrade() -> None:
         sa.Column("held_at", _MOMENT),
         sa.PrimaryKeyConstraint("name", "saga_id", name=op.f("pk_saga_locks")),
     )
-    _index("ix_saga_locks_holder", "name", where="held_at IS NOT NULL", unique=True)
-    _index("ix_saga_locks_line", "name", "place", "saga_id", where="held_at IS NULL")
+    held = sa.text("held_at IS NOT NULL")
+    op.create_index(
+        "ix_saga_locks_holder",
+        "saga_locks",
+        ["name"],
+        unique=True,
+        postgresql_where=held,
+        sqlite_where=held,
+    )
     op.create_index("ix_saga_locks_saga", "saga_locks", ["saga_id"])
     if op.get_bind().dialect.name == "postgresql":  # few live rows, many that come and go
         op.execute("ALTER TABLE saga_locks SET (autovacuum_vacuum_scale_factor = 0.02)")
@@ -30,15 +37,3 @@ def upgrade() -> None:
 
 def downgrade() -> None:
     op.drop_table("saga_locks")
-
-
-def _index(name: str, *columns: str, where: str, unique: bool = False) -> None:
-    condition = sa.text(where)
-    op.create_index(
-        name,
-        "saga_locks",
-        list(columns),
-        unique=unique,
-        postgresql_where=condition,
-        sqlite_where=condition,
-    )
