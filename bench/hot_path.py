@@ -93,6 +93,8 @@ class Watch:
 class TimedTransaction:
     """A transaction, timed."""
 
+    has_moved_lines = False  # the definition has no locks
+
     def __init__(self, transaction: Any, watch: Watch) -> None:
         self.now: datetime = transaction.now
         self.epoch: str = transaction.epoch

@@ -7,7 +7,11 @@ from typing import Final, NamedTuple
 
 from messaging.values import value
 
-IN_DOUBT: Final = "in doubt"  # the note of a saga's move, as the core writes it
+IN_DOUBT: Final = "in doubt"  # notes of a saga's moves, as the core writes them
+LOCK_FAILURES: Final = {
+    "refused: locked": "refused",
+    "waited too long for its locks": "timed_out",
+}
 
 
 class StepMoved(NamedTuple):  # reported at every move: a tuple costs a quarter of a dataclass

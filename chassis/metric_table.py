@@ -74,6 +74,25 @@ METRICS: Final = (
         labels=("saga_type", "state"),
     ),
     MetricSpec(
+        name="saga_locks_waiting",
+        kind=Kind.GAUGE,
+        help="Sagas that wait in line for locks. In the database: every orchestrator with"
+        " definitions that have locks reports the same number.",
+        labels=("saga_type",),
+    ),
+    MetricSpec(
+        name="saga_lock_held_seconds",
+        kind=Kind.GAUGE,
+        help="For how long the saga that holds locks longest has done so by now. As above.",
+        labels=("saga_type",),
+    ),
+    MetricSpec(
+        name="saga_lock_failures_total",
+        kind=Kind.COUNTER,
+        help="Sagas that failed for want of a lock. Reason: refused or timed_out.",
+        labels=("saga_type", "reason"),
+    ),
+    MetricSpec(
         name="saga_compensation_retries_total",
         kind=Kind.COUNTER,
         help="Compensations that failed and are tried again.",

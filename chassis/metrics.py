@@ -16,6 +16,7 @@ from prometheus_client import (
 
 from chassis.facts import (
     IN_DOUBT,
+    LOCK_FAILURES,
     BatchCommitted,
     BatchPublished,
     CommandHandled,
@@ -134,6 +135,8 @@ class Metrics:
                 self._count(counter, saga_type)
             if move.note == IN_DOUBT:
                 self._count("saga_in_doubt_total", saga_type)
+            if move.note in LOCK_FAILURES:
+                self._count("saga_lock_failures_total", saga_type, LOCK_FAILURES[move.note])
         elif move.duration is not None:
             labels = (saga_type, move.step, move.direction or "action")
             self._time("saga_step_duration_seconds", move.duration, *labels)

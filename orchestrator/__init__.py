@@ -5,15 +5,27 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from orchestrator.client import SagaClient
-    from orchestrator.definition import RetryPolicy, SagaOrchestrator, SagaStep
+    from orchestrator.definition import LockPolicy, RetryPolicy, SagaOrchestrator, SagaStep
+    from orchestrator.starting import start_in, start_in_async
 
-__all__ = ["RetryPolicy", "SagaClient", "SagaOrchestrator", "SagaStep"]
+__all__ = [
+    "LockPolicy",
+    "RetryPolicy",
+    "SagaClient",
+    "SagaOrchestrator",
+    "SagaStep",
+    "start_in",
+    "start_in_async",
+]
 
 _HOMES = {
+    "LockPolicy": "orchestrator.definition",
     "RetryPolicy": "orchestrator.definition",
     "SagaClient": "orchestrator.client",
     "SagaOrchestrator": "orchestrator.definition",
     "SagaStep": "orchestrator.definition",
+    "start_in": "orchestrator.starting",
+    "start_in_async": "orchestrator.starting",
 }
 
 

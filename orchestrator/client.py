@@ -7,14 +7,13 @@ from types import TracebackType
 from typing import Any, Final, Self
 
 from chassis.tracing import current_traceparent
-from messaging.contract import RESERVED_KEYS, SAGA_ID
-from messaging.errors import ConfigurationError, Conflict, NotFound, ProtocolError, Refused
-from messaging.limits import check_data
+from messaging.errors import ConfigurationError, NotFound, Refused
 from orchestrator.backoff import retry_delay
 from orchestrator.ids import digest_of, new_saga_id
 from orchestrator.saga.decide import decide
 from orchestrator.saga.start import requested
 from orchestrator.saga.state import CancelRequested, Decision, SagaState, Verdict
+from orchestrator.starting import check_request, started_otherwise
 from orchestrator.store.queries import show_saga, state_of
 from orchestrator.store.stores import store_for
 from orchestrator.store.views import SagaView
@@ -59,7 +58,7 @@ class SagaClient:
         the data cannot cross the network.
         """
         chosen = saga_id or new_saga_id()
-        _check(saga_type, chosen, data)
+        check_request(saga_type, chosen, data)
         async with self._store.transaction() as transaction:
             saga = requested(
                 saga_id=chosen,
@@ -71,10 +70,7 @@ class SagaClient:
             )
             known = (await transaction.lock({chosen})).get(chosen)
             if known is not None and known.input_digest != saga.input_digest:
-                raise Conflict(
-                    f"saga {chosen} was started before, with another type or other data; "
-                    "choose another id"
-                )
+                raise started_otherwise(chosen)
             if known is None:
                 asked = Decision(saga=saga, verdict=Verdict.ADVANCED, must_save=True)
                 taken = await transaction.insert([asked])
@@ -119,16 +115,3 @@ class SagaClient:
     async def show(self, saga_id: str) -> SagaView | None:
         """The saga with its steps and history, or None."""
         return await show_saga(self._store, saga_id)
-
-
-def _check(saga_type: str, saga_id: str, data: Mapping[str, Any]) -> None:
-    if not saga_type.isidentifier() or len(saga_type) > 100:
-        raise ProtocolError("bad_field", f"saga_type is {saga_type!r}; use a definition's name")
-    if not SAGA_ID.fullmatch(saga_id):
-        raise ProtocolError(
-            "bad_field", f"saga_id is {saga_id!r}; use 1 to 200 characters of A-Za-z0-9._:@-"
-        )
-    reserved = sorted(RESERVED_KEYS & data.keys())
-    if reserved:
-        raise ProtocolError("reserved_key", f"data may not hold {', '.join(reserved)}; rename it")
-    check_data(dict(data))

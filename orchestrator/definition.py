@@ -1,4 +1,4 @@
-"""What a saga author writes: SagaOrchestrator, SagaStep, RetryPolicy."""
+"""What a saga author writes: SagaOrchestrator, SagaStep, RetryPolicy, LockPolicy."""
 
 from collections.abc import Mapping, Sequence
 from copy import deepcopy
@@ -24,14 +24,24 @@ from orchestrator.definition_checks import (
     checked_timeouts,
     shown,
 )
+from orchestrator.lock_names import checked_names
+from orchestrator.lock_names import checked_policy as checked_lock_policy
 from orchestrator.mentions import texts_in
+from orchestrator.saga.locking import LockPolicy
 from orchestrator.saga.plan import ONCE, OnTimeout, PlannedStep, RetryPolicy
 
 DEFAULT_TIMEOUT: Final = timedelta(minutes=5)
 MAX_STEPS: Final = 200
 _UNCHANGING: Final = (str, int, float, type(None))
 
-__all__ = ["RetryPolicy", "SagaOrchestrator", "SagaStep", "participants_of", "plan_for"]
+__all__ = [
+    "LockPolicy",
+    "RetryPolicy",
+    "SagaOrchestrator",
+    "SagaStep",
+    "participants_of",
+    "plan_for",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,12 +71,15 @@ class SagaOrchestrator:
 
     `STEP_TIMEOUTS` gives timeouts by step name; a step's own `timeout` wins; the default is
     5 minutes. `on_compensation_exhausted` says whether earlier compensations wait for the
-    operator ("halt") or go ahead ("continue") when one has failed for good.
+    operator ("halt") or go ahead ("continue") when one has failed for good. `on_locked` says what
+    becomes of a saga that finds one of its `locks` taken: it waits in line ("wait"), in one that
+    is bounded ("queue", or a LockPolicy), or fails at once ("refuse").
     """
 
     saga_type: ClassVar[str] = ""
     STEP_TIMEOUTS: ClassVar[Mapping[str, timedelta]] = {}
     on_compensation_exhausted: ClassVar[Literal["halt", "continue"]] = "halt"
+    on_locked: ClassVar[LockPolicy | Literal["wait", "queue", "refuse"]] = "wait"
 
     def define_steps(self, data: dict[str, Any]) -> "list[SagaStep | list[SagaStep]]":
         """The steps for a saga with this data, computed once, when it starts.
@@ -74,6 +87,13 @@ class SagaOrchestrator:
         A list inside the list is a stage whose steps run in parallel.
         """
         raise NotImplementedError(f"{type(self).__name__} defines no steps")
+
+    def locks(self, data: dict[str, Any]) -> Sequence[str]:
+        """What no other saga may be at while this one is, for example `["order:42"]`.
+
+        All are taken before the first step, and let go when the saga has ended.
+        """
+        return ()
 
 
 def plan_for(definition: SagaOrchestrator, data: Mapping[str, Any]) -> tuple[PlannedStep, ...]:
@@ -91,6 +111,21 @@ def plan_for(definition: SagaOrchestrator, data: Mapping[str, Any]) -> tuple[Pla
         return _known_plan(name, steps, timeouts)
     except TypeError:  # a step has what cannot be looked up, such as a list of keys
         return _plan(name, steps, timeouts)
+
+
+def locks_for(definition: SagaOrchestrator, data: Mapping[str, Any]) -> tuple[str, ...]:
+    """The locks of a saga with this data, sorted. Raises DefinitionError."""
+    try:
+        names = definition.locks({key: _copy(value) for key, value in data.items()})
+    except Exception as error:
+        raise DefinitionError(
+            f"{definition.saga_type}.locks raised {type(error).__name__}: {error}"
+        ) from error
+    return checked_names(definition.saga_type, names)
+
+
+def has_locks(definition: SagaOrchestrator) -> bool:
+    return type(definition).locks is not SagaOrchestrator.locks
 
 
 def _plan(
@@ -144,6 +179,7 @@ def check_definition(definition: SagaOrchestrator) -> None:
     name = type(definition).__name__
     check_saga_type(name, definition.saga_type)
     check_on_exhausted(name, definition.on_compensation_exhausted)
+    checked_lock_policy(name, definition.on_locked)
     timeouts = checked_timeouts(definition.saga_type, definition.STEP_TIMEOUTS)
     plan = _plan_without_data(definition)
     if plan is not None:

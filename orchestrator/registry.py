@@ -8,9 +8,13 @@ from messaging.errors import ConfigurationError, DefinitionError
 from orchestrator.definition import (
     SagaOrchestrator,
     check_definition,
+    has_locks,
+    locks_for,
     participants_of,
     plan_for,
 )
+from orchestrator.lock_names import checked_policy
+from orchestrator.saga.locking import LockPolicy
 from orchestrator.saga.plan import OnExhausted, PlannedStep
 
 
@@ -19,6 +23,7 @@ class Registry:
 
     def __init__(self, definitions: Iterable[SagaOrchestrator] = ()) -> None:
         self._by_type: dict[str, SagaOrchestrator] = {}
+        self.locking: frozenset[str] = frozenset()  # types whose sagas may have locks
         for definition in definitions:
             self.register(definition)
 
@@ -31,6 +36,8 @@ class Registry:
                 f"{_name_of(known)} and {_name_of(definition)}; rename one"
             )
         self._by_type[definition.saga_type] = definition
+        if has_locks(definition):
+            self.locking |= {definition.saga_type}
 
     def __contains__(self, saga_type: str) -> bool:
         return saga_type in self._by_type
@@ -51,6 +58,13 @@ class Registry:
     def plan(self, saga_type: str, data: Mapping[str, Any]) -> tuple[PlannedStep, ...]:
         """The plan for a saga of a known type. Raises DefinitionError."""
         return plan_for(self._by_type[saga_type], data)
+
+    def locks(self, saga_type: str, data: Mapping[str, Any]) -> tuple[str, ...]:
+        """The locks of a saga of a known type, sorted. Raises DefinitionError."""
+        return locks_for(self._by_type[saga_type], data)
+
+    def lock_policy(self, saga_type: str) -> LockPolicy:
+        return checked_policy(saga_type, self._by_type[saga_type].on_locked)
 
     def on_exhausted(self, saga_type: str) -> OnExhausted:
         return OnExhausted(self._by_type[saga_type].on_compensation_exhausted)

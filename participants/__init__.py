@@ -4,9 +4,32 @@ Light on purpose: no SQL, no broker. `participants.runner` runs participants in 
 yours, and `participants.replies` gives answers that were put off.
 """
 
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
 from messaging.errors import DefinitionError, NotFound
 from participants.context import Context
 from participants.outcome import StepFailed
 from participants.participant import Participant
 
-__all__ = ["Context", "DefinitionError", "NotFound", "Participant", "StepFailed"]
+if TYPE_CHECKING:
+    from participants.idempotent import IdempotentStep, StepBusy, idempotent_step
+
+__all__ = [
+    "Context",
+    "DefinitionError",
+    "IdempotentStep",
+    "NotFound",
+    "Participant",
+    "StepBusy",
+    "StepFailed",
+    "idempotent_step",
+]
+
+_OF_SQL = frozenset({"IdempotentStep", "StepBusy", "idempotent_step"})
+
+
+def __getattr__(name: str) -> Any:
+    if name in _OF_SQL:
+        return getattr(import_module("participants.idempotent"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

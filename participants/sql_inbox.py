@@ -1,9 +1,10 @@
 """The inbox in Postgres or SQLite: one table, in the transaction of the handler's own SQL."""
 
 import asyncio
-from collections.abc import AsyncIterator, Collection, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 from datetime import timedelta
+from functools import partial
 from typing import Any, Final, Protocol
 
 from sqlalchemy import Connection as SyncConnection
@@ -24,6 +25,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, AsyncSession
 
 from messaging.errors import Unavailable
 from participants.guard import Entry, State
+from participants.idempotent_table import idempotent_steps, purge_steps
 from participants.inbox import Claim, Key, Prepare, SharedClaim
 from participants.sql_engine import engine_for, is_sqlite, reading
 from participants.sql_errors import as_conflict, as_unavailable, translated
@@ -119,11 +121,17 @@ class SqlInbox:
                 await connection.scalar(select(1))
 
     async def purge(self, older_than: timedelta) -> int:
+        """And expired idempotent steps, if they are kept in this database."""
+        return await self._purge_by(partial(_purge_some, older_than=older_than)) + (
+            await self._purge_by(_purge_expired_steps)
+        )
+
+    async def _purge_by(self, purge_some: Callable[[AsyncConnection], Awaitable[int]]) -> int:
         purged = 0
         with translated():
             while True:
                 async with self._gate(), self.engine.begin() as connection:
-                    count = await _purge_some(connection, older_than)
+                    count = await purge_some(connection)
                 purged += count
                 if count < _PURGED_AT_A_TIME:
                     return purged
@@ -239,3 +247,12 @@ async def _purge_some(connection: AsyncConnection, older_than: timedelta) -> int
     )
     done = await connection.execute(delete(saga_inbox).where(tuple_(*_KEY_COLUMNS).in_(old)))
     return done.rowcount
+
+
+async def _purge_expired_steps(connection: AsyncConnection) -> int:
+    return await connection.run_sync(_purge_steps_if_any)
+
+
+def _purge_steps_if_any(connection: SyncConnection) -> int:
+    is_there = inspect(connection).has_table(idempotent_steps.name)
+    return purge_steps(connection, _PURGED_AT_A_TIME) if is_there else 0

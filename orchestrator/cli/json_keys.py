@@ -74,7 +74,11 @@ JSON_KEYS: Final[Mapping[str, Keys]] = {
         "has_ended": "false if the timeout ran out",
     },
     "cancel": {"saga_id": "its id", "state": "its state now"},
-    "list": {**_SAGA, "is_stuck": "it has not moved although nothing is scheduled to move it"},
+    "list": {
+        **_SAGA,
+        "is_stuck": "it has not moved although nothing is scheduled to move it",
+        "waits_for": "the first of the locks that it waits for, or null",
+    },
     "show": {
         **_SAGA,
         "data": "what it was started with, and every result",
@@ -90,8 +94,10 @@ JSON_KEYS: Final[Mapping[str, Keys]] = {
         "on_exhausted": "`halt` or `continue`",
         "owes": "destinations of the messages that may have to be sent again",
         "traceparent": "the trace it belongs to, or null",
-        "next": "what it waits for: `waiting_for` (`plan`, `reply`, `queue`, `attempt`, `replay`, "
-        "`person` or `orchestrator`), `step`, `at`, `text`; empty when it has ended",
+        "locks": "what it holds or waits for: `name`, `is_held`, `since`, `holder` (while it "
+        "waits), `ahead` (how many others wait before it)",
+        "next": "what it waits for: `waiting_for` (`lock`, `plan`, `reply`, `queue`, `attempt`, "
+        "`replay`, `person` or `orchestrator`), `step`, `at`, `text`; empty when it has ended",
         "dead_letters": "as `saga dlq list` has them, closed ones as well",
     },
     "reconcile": {

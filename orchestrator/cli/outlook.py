@@ -11,7 +11,7 @@ from dlq_worker.views import LetterView
 from orchestrator.cli.wording import ago, clock, span
 from orchestrator.saga.plan import OnExhausted
 from orchestrator.saga.state import SagaState, StepStatus
-from orchestrator.store.views import SagaView, StepView
+from orchestrator.store.views import LockView, SagaView, StepView
 
 _PATIENCE: Final = timedelta(seconds=10)
 
@@ -19,6 +19,7 @@ _PATIENCE: Final = timedelta(seconds=10)
 class Waiting(StrEnum):
     """For what, or for whom."""
 
+    LOCK = "lock"
     PLAN = "plan"
     REPLY = "reply"
     QUEUE = "queue"
@@ -52,12 +53,22 @@ def prospects_of(
     """What is next; nothing for a saga that has ended."""
     if SagaState(view.state).is_final:
         return ()
+    waited_for = [lock for lock in view.locks if not lock.is_held]
+    if not view.steps and waited_for and view.wake_at and view.wake_at > now - _PATIENCE:
+        return tuple(_for_lock(lock) for lock in waited_for if lock.holder or lock.ahead)
     if not view.steps:
         return (_planning(view, now),)
     found = [each for step in view.steps for each in _of_step(view, step, letters, now)]
     if view.wake_at and view.wake_at < now - _PATIENCE:
         found.append(_overdue(view, view.wake_at, now))
     return tuple(found)
+
+
+def _for_lock(lock: LockView) -> Prospect:
+    """It begins when all of its locks are free."""
+    who = f"saga {lock.holder} to end" if lock.holder else "those before it in line"
+    text = f"waiting for {who}: lock {lock.name}"
+    return Prospect(waiting_for=Waiting.LOCK, step=None, at=None, text=text)
 
 
 def _planning(view: SagaView, now: datetime) -> Prospect:

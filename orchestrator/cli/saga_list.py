@@ -70,6 +70,8 @@ def print_sagas(sagas: Sequence[SagaSummary], now: datetime) -> None:
 def why(saga: SagaSummary) -> str:
     """What there is to say beyond the state."""
     said = ["stuck"] if saga.is_stuck else []
+    if saga.waits_for:
+        said.append(f"waits for {saga.waits_for}")
     if saga.first_failure and saga.first_failure.step:
         said.append(f"{saga.first_failure.step}: {saga.first_failure.error}")
     elif saga.first_failure:

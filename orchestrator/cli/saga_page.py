@@ -24,7 +24,7 @@ from orchestrator.cli.starting import no_such_saga
 from orchestrator.cli.wording import ago, clean, clock, shortened, span, stamp
 from orchestrator.saga.state import SagaState, StepStatus
 from orchestrator.store.queries import show_saga
-from orchestrator.store.views import SagaView
+from orchestrator.store.views import LockView, SagaView
 
 _SHOWN_DATA: Final = 2000  # characters
 
@@ -102,12 +102,26 @@ def _facts(saga: SagaView, now: datetime) -> Iterator[tuple[str, Text]]:
     if saga.ended_at:
         took = span(saga.ended_at - saga.created_at)
         yield "Ended", text_of(f"{stamp(saga.ended_at)}, after {took}")
+    for lock in saga.locks:
+        yield ("Holds" if lock.is_held else "Waits for"), _lock(lock, now)
     if saga.first_failure:
         where = f"{saga.first_failure.step}: " if saga.first_failure.step else ""
         yield "Failure", text_of(f"{where}{saga.first_failure.error}")
     if saga.cancel_reason:
         yield "Cancel", text_of(f"{saga.cancel_reason}{_until_it_turns(saga)}")
     yield "Data", _data(saga)
+
+
+def _lock(lock: LockView, now: datetime) -> Text:
+    since = f" since {clock(lock.since, now)} ({ago(lock.since, now)})"
+    return Text.assemble(text_of(lock.name), since, text_of(_line_before(lock)))
+
+
+def _line_before(lock: LockView) -> str:
+    """Who has it, and who else waits."""
+    holder = f", held by {lock.holder}" if lock.holder else ""
+    ahead = f", {lock.ahead} before it in line" if lock.ahead else ""
+    return f"{holder}{ahead}"
 
 
 def _state(saga: SagaView, now: datetime) -> Text:

@@ -50,3 +50,4 @@ class PlannedStep:
     on_timeout: OnTimeout = OnTimeout.COMPENSATE
     payload: tuple[str, ...] | None = None  # keys of the data to send; None means all
     pivot: bool = False
+    locked: bool | None = None  # of the first step: True if the saga holds semantic locks

@@ -52,6 +52,14 @@ owes, comes before the table: what it caused is sent again, and nothing else hap
   `failed`, the saga stays as it is, and a dead letter `forward_exhausted` calls a person.
 - **An unroutable command** is sent again every few seconds until its step's deadline.
 
+## Under locks
+
+Before it has a plan, a saga whose definition has locks takes all of them, or stands in line. In
+line it is `started`, owes nothing, and no reply or timeout concerns it; a cancel ends it at once.
+It may go when nobody holds any of its names and nobody who came earlier waits for one. Then it
+begins like any other. Refused, or out of patience, it is `failed`. All locks go in the transaction
+in which it ends.
+
 ## After a restore
 
 A saga is *in doubt* when its row was last written in another epoch of the database, its life since

@@ -59,12 +59,23 @@ def begin(
     return draft.decision()
 
 
-def refuse(saga: Saga, error: str, *, now: datetime, delay: Delay) -> Decision:
-    """Fail a requested saga that cannot be planned."""
-    draft = Draft(saga, now=now, delay=delay, by="clock")
+def refuse(
+    saga: Saga,
+    error: str,
+    *,
+    now: datetime,
+    delay: Delay,
+    note: str = "could not be planned",
+    cause: str | None = None,
+    actor: str | None = None,
+) -> Decision:
+    """Fail a requested saga that cannot be planned, or does not get its locks."""
+    draft = Draft(saga, now=now, delay=delay, by="clock", message=cause, actor=actor)
+    draft.change(resend_at=None)
     draft.fail_first(None, error)
-    draft.note(None, "could not be planned", error=error)
+    draft.note(None, note, error=error)
     draft.turn(SagaState.COMPENSATING)
     proceed(draft)
-    draft.guard(timedelta(0))
+    if cause is None:
+        draft.guard(timedelta(0))
     return draft.decision()

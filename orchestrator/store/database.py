@@ -12,7 +12,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from messaging.errors import ConfigurationError, Conflict, SagaError
 from orchestrator.saga.state import Decision, Saga, SagaState
 from orchestrator.store.errors import StatementRejected, translated
-from orchestrator.store.port import StuckSagas
+from orchestrator.store.locks import LockWork, Values, counts
+from orchestrator.store.port import LockCount, StuckSagas
 from orchestrator.store.revisions import is_behind, newest, revision_of
 from orchestrator.store.rows import SagaRow, saga_from
 from orchestrator.store.tables import JSON_COLUMNS, sagas
@@ -69,10 +70,11 @@ _WAKE_DOUBTFUL: Final = (
 )
 
 
-class DatabaseTransaction(ABC):
+class DatabaseTransaction(LockWork):
     """What both transactions share. After a failed statement, leaving it raises as well."""
 
     def __init__(self, connection: AsyncConnection, now: datetime, epoch: str) -> None:
+        super().__init__()
         self.now = now
         self.epoch = epoch
         self._connection = connection
@@ -130,7 +132,9 @@ class DatabaseTransaction(ABC):
         # In id order, as everywhere: two workers that insert the same ids must not deadlock.
         ordered = sorted(decisions, key=_saga_id)
         with self._statement():
-            return await self._insert(ordered)
+            taken = await self._insert(ordered)
+        await self.let_go_of_ended(ordered)
+        return taken
 
     async def save(self, decisions: Sequence[Decision]) -> None:
         changed = [decision for decision in decisions if decision.must_save]
@@ -140,6 +144,7 @@ class DatabaseTransaction(ABC):
             saved = await self._save(changed)
             if saved != len(changed):
                 raise Conflict(f"{len(changed) - saved} of {len(changed)} sagas to save are gone")
+        await self.let_go_of_ended(changed)
 
     async def notify(self) -> None:
         with self._statement():
@@ -149,8 +154,11 @@ class DatabaseTransaction(ABC):
         """Whether nobody else holds this lock; if so, it is ours until the transaction ends."""
         return True  # where there is one writer at a time
 
+    def dialect(self) -> str:
+        return self._connection.dialect.name
+
     async def execute(
-        self, statement: sa.Executable, values: Mapping[str, Any] | None = None
+        self, statement: sa.Executable, values: Values | None = None
     ) -> sa.CursorResult[Any]:
         """Run a statement on another program's tables, in this transaction."""
         with self._statement():
@@ -238,9 +246,18 @@ class DatabaseStore(ABC):
                 sagas.c.ended_at.is_(None),
                 sagas.c.created_at > since,
                 sagas.c.state == SagaState.STARTED.value,
+                sagas.c.plan.is_not(None) | (sagas.c.version == 0),  # else it waits for locks
             )
             query = sa.select(sa.func.count()).select_from(fresh.limit(limit).subquery())
             return int(await connection.scalar(query) or 0)
+
+    async def lock_counts(self) -> Sequence[LockCount]:
+        async with self.reading() as connection:
+            return await counts(connection, await self.now(connection))
+
+    async def clear_locks(self) -> int:
+        async with self.transaction() as transaction:
+            return await transaction.clear_lines()
 
     async def stuck(self) -> Sequence[StuckSagas]:
         query = sa.select(sagas.c.saga_type, sagas.c.state, sa.func.count())

@@ -160,5 +160,6 @@ PLANNED: Final = Shape(
         "on_timeout": _word(OnTimeout),
         "payload": _Form(to_text, tuple),
         "pivot": _ANY,
+        "locked": _ANY,
     }
 )

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Protocol
 
+from orchestrator.saga.locking import LockRequest, Standing
 from orchestrator.saga.state import Decision, Saga
 
 
@@ -18,6 +19,15 @@ class StuckSagas:
     count: int
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LockCount:
+    """How many sagas of a type wait for locks, and for how long one has held some by now."""
+
+    saga_type: str
+    waiting: int
+    longest_held: timedelta
+
+
 class Transaction(Protocol):
     """One database transaction. Leaving it normally commits; by an error, rolls back.
 
@@ -26,6 +36,7 @@ class Transaction(Protocol):
 
     now: datetime  # the database's clock when the transaction began
     epoch: str  # another one than before: the database may have lost what it had committed
+    has_moved_lines: bool  # locks were taken or let go: others may be next, once it is committed
 
     async def lock(self, saga_ids: Collection[str]) -> Mapping[str, Saga]:
         """The sagas that exist, by id, locked in id order until the transaction ends.
@@ -60,6 +71,24 @@ class Transaction(Protocol):
         """
         ...
 
+    async def claim(self, requests: Sequence[LockRequest]) -> Mapping[str, Standing]:
+        """Take all locks of each request or none, in turn; those not granted stand in line.
+
+        Never waits. A name that two hold there is never. `insert` and `save` let go of what
+        sagas hold that have ended, and of their places in line.
+        """
+        ...
+
+    async def let_go(self, saga_ids: Collection[str]) -> None:
+        """Give up what these sagas hold, and their places in line."""
+        ...
+
+    async def wake_next_in_line(self, limit: int) -> int:
+        """Make sagas due at once that wait for locks and can have all of theirs, but for locked
+        ones; how many, at most `limit`. Nobody is overlooked whose wait, and for whom the way
+        was cleared, was committed before."""
+        ...
+
     async def notify(self) -> None:
         """At commit, wake the workers that wait for due sagas."""
         ...
@@ -91,6 +120,14 @@ class Store(Protocol):
     async def unanswered(self, *, within: timedelta, limit: int) -> int:
         """How many sagas started in that time before now wait for their first reply, at most
         `limit`."""
+        ...
+
+    async def lock_counts(self) -> Sequence[LockCount]:
+        """By saga type, of those that wait for locks or hold some."""
+        ...
+
+    async def clear_locks(self) -> int:
+        """Delete what sagas hold that have ended or are gone all the same; how many lines."""
         ...
 
     async def stuck(self) -> Sequence[StuckSagas]:

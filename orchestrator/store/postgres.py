@@ -46,6 +46,11 @@ _UNTOLD: Final = (
     psycopg.errors.InsufficientPrivilege,
     psycopg.errors.UndefinedFunction,
 )
+# By Postgres, for who decides over a name. Of two numbers: apart from those of one.
+_RESERVE: Final = sa.text("""
+    SELECT name FROM unnest(:names) AS name
+    WHERE NOT pg_try_advisory_xact_lock(1520078946, hashtext(name))
+""").bindparams(sa.bindparam("names", type_=postgresql.ARRAY(sa.Text)))
 _NOTIFY: Final = sa.select(sa.func.pg_notify(CHANNEL, ""))
 
 
@@ -103,6 +108,9 @@ class PostgresTransaction(DatabaseTransaction):
     async def is_alone(self, lock: int) -> bool:
         query = sa.select(sa.func.pg_try_advisory_xact_lock(sa.literal(lock, sa.BigInteger)))
         return bool((await self.execute(query)).scalar_one())
+
+    async def _reserve(self, names: Collection[str]) -> Collection[str]:
+        return set((await self.execute(_RESERVE, {"names": list(names)})).scalars())
 
     async def _commit(self) -> None:
         async with _given_up_if_lost(self._connection, self._driver):

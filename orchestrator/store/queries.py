@@ -13,6 +13,7 @@ from orchestrator.store.database import (
     DatabaseStore,
     is_stuck,
 )
+from orchestrator.store.lock_views import WAITS_FOR, locks_of
 from orchestrator.store.rows import HistoryRow, SagaRow, failure_from, saga_from
 from orchestrator.store.tables import saga_history, sagas
 from orchestrator.store.views import SagaSummary, SagaView, failure_view, line_of, view_of
@@ -30,6 +31,7 @@ _SUMMARY: Final = (
     sagas.c.updated_at,
     sagas.c.ended_at,
     sagas.c.wake_at,
+    WAITS_FOR,
 )
 
 
@@ -74,9 +76,10 @@ async def show_saga(store: DatabaseStore, saga_id: str) -> SagaView | None:
             return None
         saga = saga_from(SagaRow._make(row))
         # Not what was appended in between: state and history shall tell the same story.
-        told = lines.where(saga_history.c.version <= saga.version)
-        history = await connection.execute(told.order_by(saga_history.c.version))
-        return view_of(saga, tuple(line_of(HistoryRow._make(line)) for line in history))
+        until_now = lines.where(saga_history.c.version <= saga.version)
+        history = await connection.execute(until_now.order_by(saga_history.c.version))
+        told = tuple(line_of(HistoryRow._make(line)) for line in history)
+        return view_of(saga, told, await locks_of(connection, saga_id))
 
 
 async def state_of(store: DatabaseStore, saga_id: str) -> str | None:

@@ -127,6 +127,29 @@ purges = sa.Table(
     sa.Column("lines", sa.BigInteger, nullable=False),  # of history, or the like, with them
 )
 
+# Semantic locks: a line for each name that a saga wants or holds, gone when the saga has ended.
+# Written only by who has the saga's row locked, but for what is cleared away.
+saga_locks = sa.Table(
+    "saga_locks",
+    metadata,
+    sa.Column("name", sa.Text, primary_key=True),
+    sa.Column("saga_id", sa.Text, primary_key=True),
+    sa.Column("saga_type", sa.Text, nullable=False),
+    sa.Column("place", sa.BigInteger, nullable=False),  # in line, microseconds since 1970
+    sa.Column("asked_at", Moment, nullable=False),
+    sa.Column("held_at", Moment),  # NULL while it waits
+)
+_HELD: Final = sa.text("held_at IS NOT NULL")
+# Whatever else goes wrong: nothing is ever held by two.
+sa.Index(
+    "ix_saga_locks_holder",
+    saga_locks.c.name,
+    unique=True,
+    postgresql_where=_HELD,
+    sqlite_where=_HELD,
+)
+sa.Index("ix_saga_locks_saga", saga_locks.c.saga_id)
+
 JSON_COLUMNS: Final = frozenset({"data", "plan", "steps", "first_failure", "outbound"})
 IDENTITY: Final = frozenset({"saga_id", "saga_type", "input_digest", "created_at"})  # never saved
 KEPT_IF_NULL: Final = frozenset({"data", "plan"})  # saving NULL leaves them as they are

@@ -54,6 +54,18 @@ class SagaSummary(_Shown):
     updated_at: datetime
     ended_at: datetime | None
     wake_at: datetime | None
+    waits_for: str | None = None  # a lock
+
+
+@dataclass(frozen=True, kw_only=True)
+class LockView(_Shown):
+    """A lock that a saga holds or waits for."""
+
+    name: str
+    is_held: bool
+    since: datetime  # that it holds it, or waits
+    holder: str | None  # who has it, while this one waits
+    ahead: int  # how many others wait before it
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -121,9 +133,12 @@ class SagaView(_Shown):
     updated_at: datetime
     ended_at: datetime | None
     wake_at: datetime | None
+    locks: tuple[LockView, ...] = ()
 
 
-def view_of(saga: Saga, history: tuple[HistoryLine, ...]) -> SagaView:
+def view_of(
+    saga: Saga, history: tuple[HistoryLine, ...], locks: tuple[LockView, ...] = ()
+) -> SagaView:
     return SagaView(
         saga_id=saga.saga_id,
         saga_type=saga.saga_type,
@@ -141,6 +156,7 @@ def view_of(saga: Saga, history: tuple[HistoryLine, ...]) -> SagaView:
         updated_at=saga.updated_at,
         ended_at=saga.ended_at,
         wake_at=saga.wake_at,
+        locks=locks,
     )
 
 

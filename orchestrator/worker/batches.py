@@ -5,8 +5,8 @@ from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, 
 from collections.abc import Set as AbstractSet
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import datetime
-from typing import TypeVar
+from datetime import UTC, datetime
+from typing import Final, TypeVar
 
 from chassis.facts import BatchCommitted, Fact, MessageRejected, Noticed, Observe
 from chassis.failpoints import Failpoint, reach
@@ -21,13 +21,17 @@ from orchestrator.saga.decide import decide
 from orchestrator.saga.state import Decision, Published, Saga
 from orchestrator.store.errors import Busy, StatementRejected
 from orchestrator.store.port import Store
-from orchestrator.worker.intake import Arrival, doubtful
-from orchestrator.worker.ledger import Judgement, Ledger, Senders, id_for_start
+from orchestrator.worker.intake import Arrival, doubtful, saga_id_of
+from orchestrator.worker.ledger import Judgement, Ledger, Senders
+from orchestrator.worker.locking import claim_for_starts, let_go_of_unbegun
 from orchestrator.worker.outgoing import message_for
 from orchestrator.worker.publisher import Post
 from orchestrator.worker.reporting import facts_of, late_reply
 
 T = TypeVar("T")
+
+AT_ONCE: Final = datetime.min.replace(tzinfo=UTC)
+"""For the clock: it has to look after this commit, also if it is looking at this moment."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -115,7 +119,7 @@ class Batches:
         except Busy:
             if len(arrivals) == 1:
                 return _left(arrivals)
-            held = await self._store.held({_saga_id(each) for each in arrivals})
+            held = await self._store.held({saga_id_of(each) for each in arrivals})
             if held:
                 return await self._commit_without(held, arrivals)
         half = len(arrivals) // 2
@@ -126,8 +130,8 @@ class Batches:
         self, held: Collection[str], arrivals: Sequence[Arrival]
     ) -> Committed:
         """Somebody has locked these sagas, nobody knows for how long: only the others."""
-        free = [each for each in arrivals if _saga_id(each) not in held]
-        left = _left([each for each in arrivals if _saga_id(each) in held])
+        free = [each for each in arrivals if saga_id_of(each) not in held]
+        left = _left([each for each in arrivals if saga_id_of(each) in held])
         return _together(await self._commit(free), left) if free else left
 
     async def _commit_or_leave(self, arrivals: Sequence[Arrival]) -> Committed:
@@ -139,15 +143,19 @@ class Batches:
 
     async def _transact(self, arrivals: Sequence[Arrival]) -> Committed:
         async with self._store.transaction() as transaction:
+            sagas = await transaction.lock({saga_id_of(each) for each in arrivals} - {""})
+            standings = await claim_for_starts(transaction, self._registry, arrivals, sagas)
             ledger = Ledger(
                 self._registry,
                 self._senders,
                 now=transaction.now,
                 epoch=transaction.epoch,
-                sagas=await transaction.lock({_saga_id(each) for each in arrivals} - {""}),
+                sagas=sagas,
+                standings=standings,
             )
             for arrival in arrivals:
                 self._apply(ledger, arrival)
+            await let_go_of_unbegun(transaction, standings, ledger.merged)
             if await transaction.insert(ledger.new):
                 raise Conflict("somebody else has started one of these sagas")
             await transaction.save(ledger.changed)
@@ -157,7 +165,10 @@ class Batches:
         return Committed(
             deliveries=[judgement.delivery for judgement in ledger.judgements],
             posts=[post for judgement in ledger.judgements for post in self._posts(judgement)],
-            wake_at=_earliest(moved.saga.wake_at for moved in ledger.merged.values()),
+            wake_at=_earliest(
+                [AT_ONCE if transaction.has_moved_lines else None]
+                + [moved.saga.wake_at for moved in ledger.merged.values()]
+            ),
         )
 
     def _apply(self, ledger: Ledger, arrival: Arrival) -> None:
@@ -263,12 +274,6 @@ def _together(first: Committed, second: Committed) -> Committed:
 
 def _earliest(moments: Iterable[datetime | None]) -> datetime | None:
     return min((moment for moment in moments if moment is not None), default=None)
-
-
-def _saga_id(arrival: Arrival) -> str:
-    if arrival.saga_id is None and arrival.start is not None:
-        return id_for_start(arrival.delivery)
-    return arrival.saga_id or ""
 
 
 def _rejected(delivery: Delivery, error: ProtocolError) -> MessageRejected:

@@ -1,7 +1,7 @@
 """The clock: timeouts, pauses that are over, sagas asked for through the database."""
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
@@ -14,11 +14,13 @@ from messaging.topology import Names
 from orchestrator.backoff import retry_delay
 from orchestrator.registry import Registry
 from orchestrator.saga.decide import decide
-from orchestrator.saga.start import begin, refuse
+from orchestrator.saga.locking import Standing
+from orchestrator.saga.start import refuse
 from orchestrator.saga.state import Decision, Saga, TimeReached
 from orchestrator.store.errors import Busy, StatementRejected
 from orchestrator.store.port import Store, Transaction
-from orchestrator.worker.batches import confirm_published, posts_of
+from orchestrator.worker.batches import AT_ONCE, confirm_published, posts_of
+from orchestrator.worker.locking import begun, claim_for_due
 from orchestrator.worker.publisher import Publisher
 from orchestrator.worker.reporting import facts_of
 
@@ -65,13 +67,16 @@ class Clock:
         self._ready_since: float | None = None
         self._has_caught_up = False
         self._complained: set[str] = set()
+        self._has_moved_lines = False  # of locks: sagas may be next that have to be woken
         self._epoch: str | None = None  # in which no saga is in doubt that has not been woken
         self._database_told: tuple[datetime, float] | None = None  # its time, at the loop's
         self._sleeps_until = _NEVER
+        self._is_asked = False  # since the last look began
         self._woken = asyncio.Event()
 
     def wake_by(self, moment: datetime) -> None:
         """Something will be due then: look at the latest at that time."""
+        self._is_asked |= moment == AT_ONCE
         if moment < self._sleeps_until:
             self._woken.set()
 
@@ -134,19 +139,25 @@ class Clock:
             for fact in facts_of(decision, is_new=is_new):
                 self._observe(fact)
         await self._send(decisions, stopping)
-        return len(decisions) == due == _BATCH and not stopping.is_set()
+        is_more = len(decisions) == due == _BATCH or self._has_moved_lines
+        return is_more and not stopping.is_set()
 
     async def _move_due(self) -> tuple[int, Sequence[Decision]]:
         """How many sagas were due, and what was decided of them and saved."""
+        self._is_asked = self._has_moved_lines = False
         async with self._store.transaction() as transaction:
             is_known = transaction.epoch == self._epoch
             woken = 0 if is_known else await transaction.wake_doubtful(_DOUBTS)
             self._database_told = transaction.now, asyncio.get_running_loop().time()
+            if self._registry.locking:
+                await transaction.wake_next_in_line(_BATCH)
             due = await transaction.lock_due(_BATCH, self._registry.saga_types)
-            decisions = self._decided(due, transaction)
+            standings = await claim_for_due(transaction, self._registry, due)
+            decisions = self._decided(due, transaction, standings)
             await transaction.save(decisions)
             if decisions:
                 await reach(Failpoint.TIMER_BEFORE_COMMIT)
+        self._has_moved_lines = transaction.has_moved_lines
         self._epoch = transaction.epoch if woken < _DOUBTS else None
         if woken:
             self._tell_of_doubts(woken, transaction.epoch)
@@ -168,7 +179,8 @@ class Clock:
                 async with self._store.transaction() as transaction:
                     found = (await transaction.lock({saga_id})).values()
                     is_due = [each for each in found if _is_due(each, transaction.now)]
-                    decisions = self._decided(is_due, transaction)
+                    standings = await claim_for_due(transaction, self._registry, is_due)
+                    decisions = self._decided(is_due, transaction, standings)
                     await transaction.save(decisions)
             except StatementRejected as error:
                 self._complain(saga_id, error)
@@ -178,12 +190,14 @@ class Clock:
                 moved += decisions
         return len(due), moved
 
-    def _decided(self, due: Sequence[Saga], transaction: Transaction) -> Sequence[Decision]:
+    def _decided(
+        self, due: Sequence[Saga], transaction: Transaction, standings: Mapping[str, Standing]
+    ) -> Sequence[Decision]:
         """What follows for each; a saga that cannot be decided must not stop the others."""
         decisions = []
         for saga in due:
             try:
-                decisions.append(self._decide(saga, transaction))
+                decisions.append(self._decide(saga, transaction, standings.get(saga.saga_id)))
             except Exception as error:  # a fault of ours, or of the author's definition
                 self._complain(saga.saga_id, error)
         return decisions
@@ -196,16 +210,14 @@ class Clock:
             message = "a saga that is due cannot be moved"
             self._observe(Noticed(level="error", message=message, details=details))
 
-    def _decide(self, saga: Saga, transaction: Transaction) -> Decision:
+    def _decide(self, saga: Saga, transaction: Transaction, standing: Standing | None) -> Decision:
         now = transaction.now
         if saga.steps or saga.state.is_final:
             return decide(saga, TimeReached(), now=now, delay=retry_delay)
         try:
-            plan = self._registry.plan(saga.saga_type, saga.data)
+            return begun(self._registry, saga, standing, now=now)
         except DefinitionError as error:
             return refuse(saga, str(error), now=now, delay=retry_delay)
-        on_exhausted = self._registry.on_exhausted(saga.saga_type)
-        return begin(saga, plan, on_exhausted=on_exhausted, now=now, delay=retry_delay)
 
     async def _send(self, decisions: Sequence[Decision], stopping: asyncio.Event) -> None:
         """Publish what the sagas owe, then tell them so. Until then `resend_at` guards it."""
@@ -222,6 +234,8 @@ class Clock:
 
     async def _wait(self, hearing: "_Hearing", stopping: asyncio.Event) -> None:
         """Until something is due, is announced, or it is time to look anyway."""
+        if self._is_asked and self._has_caught_up:
+            return
         self._woken.clear()
         pause = await self._pause()
         now = self._now()

@@ -7,6 +7,7 @@ from messaging import codec
 from messaging.contract import CancelRequest, Effect, Reply, ReplyType, StartRequest
 from messaging.errors import ProtocolError
 from messaging.port import Delivery
+from orchestrator.ids import saga_id_for
 from orchestrator.saga import state
 
 
@@ -46,6 +47,21 @@ def read_start(delivery: Delivery) -> Arrival:
                 redelivered=delivery.redelivered,
             )
             return Arrival(delivery=delivery, saga_id=request.saga_id, event=event)
+
+
+def saga_id_of(arrival: Arrival) -> str:
+    """The saga that it is about; empty if it names none."""
+    if arrival.saga_id is None and arrival.start is not None:
+        return id_for_start(arrival.delivery)
+    return arrival.saga_id or ""
+
+
+def id_for_start(delivery: Delivery) -> str:
+    """The id of a saga whose start message names none. A message sent again by the dlq worker
+    is known by the first one's identity."""
+    first = delivery.headers.get("saga-first-message-id")
+    identity = first if isinstance(first, str) else codec.identity_of(delivery)
+    return saga_id_for(identity, None if isinstance(first, str) else delivery.timestamp)
 
 
 def doubtful(arrival: Arrival) -> Arrival:

@@ -11,10 +11,11 @@ from messaging.definitions import DLQ_WORKER
 from messaging.errors import DefinitionError, ProtocolError
 from messaging.port import Delivery
 from orchestrator.backoff import retry_delay
-from orchestrator.ids import digest_of, saga_id_for
+from orchestrator.ids import digest_of
 from orchestrator.registry import Registry
 from orchestrator.saga.decide import decide
-from orchestrator.saga.start import begin, requested
+from orchestrator.saga.locking import Standing
+from orchestrator.saga.start import requested
 from orchestrator.saga.state import (
     CompensationCompleted,
     CompensationFailed,
@@ -25,7 +26,8 @@ from orchestrator.saga.state import (
     StepFailed,
     Verdict,
 )
-from orchestrator.worker.intake import Arrival
+from orchestrator.worker.intake import Arrival, id_for_start
+from orchestrator.worker.locking import begun
 
 REPLIES: Final = (StepCompleted, StepFailed, CompensationCompleted, CompensationFailed)
 
@@ -65,12 +67,14 @@ class Ledger:
         now: datetime,
         sagas: Mapping[str, Saga],
         epoch: str | None = None,
+        standings: Mapping[str, Standing] | None = None,
     ) -> None:
         self._registry = registry
         self._senders = senders
         self._now = now
         self._epoch = epoch
         self._sagas = dict(sagas)
+        self._standings = standings or {}
         self._is_new: set[str] = set()
         self._merged: dict[str, Decision] = {}
         self.judgements: list[Judgement] = []
@@ -161,20 +165,12 @@ class Ledger:
         return decide(known, again, now=self._now, delay=retry_delay)
 
     def _begin(self, saga: Saga, *, cause: str, actor: str | None) -> Decision:
+        standing = self._standings.get(saga.saga_id)
         try:
-            plan = self._registry.plan(saga.saga_type, saga.data)
+            return begun(self._registry, saga, standing, now=self._now, cause=cause, actor=actor)
         except DefinitionError as error:
             self._is_new.discard(saga.saga_id)
             raise ProtocolError("start_refused", str(error)) from error
-        return begin(
-            saga,
-            plan,
-            on_exhausted=self._registry.on_exhausted(saga.saga_type),
-            now=self._now,
-            delay=retry_delay,
-            cause=cause,
-            actor=actor,
-        )
 
     def _merge(self, decision: Decision) -> None:
         saga_id = decision.saga.saga_id
@@ -188,14 +184,6 @@ class Ledger:
                 must_save=True,
             )
         self._merged[saga_id] = decision
-
-
-def id_for_start(delivery: Delivery) -> str:
-    """The id of a saga whose start message names none. A message sent again by the dlq worker
-    is known by the first one's identity."""
-    first = delivery.headers.get("saga-first-message-id")
-    identity = first if isinstance(first, str) else codec.identity_of(delivery)
-    return saga_id_for(identity, None if isinstance(first, str) else delivery.timestamp)
 
 
 def _rejection_of(decision: Decision) -> ProtocolError | None:

@@ -19,6 +19,7 @@ from orchestrator.worker.batches import Batches
 from orchestrator.worker.clock import BACKLOG_READ, Clock
 from orchestrator.worker.intake import Arrival, read_reply, read_start
 from orchestrator.worker.ledger import Senders
+from orchestrator.worker.lock_watch import LockWatch
 from orchestrator.worker.pipeline import Pipeline, Pull
 from orchestrator.worker.publisher import Publisher
 
@@ -47,6 +48,7 @@ class Worker:
         self._store = store
         self._settings = settings
         self._observe = observe
+        self._has_locks = bool(registry.locking)
         self.database = Reachability(observe)
         self._publisher = Publisher(broker, names, observe)
         self._batches = Batches(
@@ -65,8 +67,11 @@ class Worker:
 
     async def run(self, stopping: asyncio.Event) -> None:
         """Work until `stopping` is set, then finish what is in hand."""
+        watch = LockWatch(self._store, self.database, self._observe)
+        also = {"locks": watch.run(stopping)} if self._has_locks else {}
         await supervise(
             stopping,
+            **also,
             replies=self._replies.run(stopping),
             starts=self._starts.run(stopping),
             clock=self._clock.run(stopping),

@@ -88,7 +88,9 @@ def test_every_example_in_python_compiles_and_its_imports_are_there(page: Path) 
             assert missing == []
 
 
-@pytest.mark.parametrize("name", ["README.md", "docs/guides/writing-a-saga.md"])
+@pytest.mark.parametrize(
+    "name", ["README.md", "docs/guides/writing-a-saga.md", "docs/guides/locks.md"]
+)
 def test_every_definition_shown_is_accepted(name: str) -> None:
     accepted = 0
     for tree in _python(ROOT / name):

@@ -21,7 +21,12 @@ _OVERDUE: Final = timedelta(seconds=10)
 
 
 class StoreTransaction:
-    """The port's transaction; `rows` is the database's own, for other programs' tables."""
+    """The port's transaction; `rows` is the database's own, for other programs' tables.
+
+    Without locks: no definition of the simulator's has any.
+    """
+
+    has_moved_lines = False
 
     def __init__(self, rows: Transaction, host: Host) -> None:
         self.rows = rows

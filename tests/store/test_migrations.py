@@ -19,11 +19,11 @@ from orchestrator.store.migrations import current, upgrade
 from orchestrator.store.queries import list_sagas
 from orchestrator.store.revisions import VERSION_TABLE, VERSIONS, known, newest
 from orchestrator.store.stores import store_for
-from orchestrator.store.tables import saga_history, sagas
+from orchestrator.store.tables import saga_history, saga_locks, sagas
 
 pytest_plugins = ["conformance.store_fixtures"]
 
-OURS = {sagas.name, saga_history.name}
+OURS = {sagas.name, saga_history.name, saga_locks.name}
 
 
 async def _execute(database_url: str, statement: str) -> None:

@@ -85,12 +85,13 @@ class Stage:
     database_url: str
     new_broker: Callable[..., Broker]  # of the test's server, or by another way to it
     facts: list[Fact] = field(default_factory=list)
+    definitions: tuple[SagaOrchestrator, ...] = (Trip(), HastyTrip(), LonelyTrip())
 
     def facts_of(self, kind: type[Any]) -> list[Any]:
         return [fact for fact in self.facts if isinstance(fact, kind)]
 
     def worker(self, broker: Broker, store: DatabaseStore | None = None, **settings: Any) -> Worker:
-        registry = Registry([Trip(), HastyTrip(), LonelyTrip()])
+        registry = Registry(self.definitions)
         asked = {"namespace": self.names.namespace, "poll_interval": "50ms", **settings}
         known = load(OrchestratorSettings, **asked)
         return Worker(broker, store or self.store, registry, known, self.facts.append)
