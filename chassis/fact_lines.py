@@ -11,6 +11,7 @@ from chassis.facts import (
     CommandHandled,
     ConnectionChanged,
     DeadLettered,
+    EventHandled,
     Fact,
     GaugeMeasured,
     LateReply,
@@ -46,7 +47,7 @@ class FactLog:
         self._is_enabled_for = self._log.isEnabledFor  # cheap where it is silent
         self._limit = RateLimit(_PER_SECOND, clock)
 
-    def __call__(self, fact: Fact) -> None:  # noqa: C901  # one case for each kind
+    def __call__(self, fact: Fact) -> None:  # noqa: C901, PLR0912  # one case for each kind
         match fact:
             case SagaAdvanced():
                 self._saga_advanced(fact)
@@ -62,6 +63,8 @@ class FactLog:
                 self._batch_published(fact)
             case CommandHandled():
                 self._command_handled(fact)
+            case EventHandled():
+                self._event_handled(fact)
             case Purged():
                 self._purged(fact)
             case ConnectionChanged():
@@ -148,6 +151,20 @@ class FactLog:
             direction=fact.direction,
             outcome=fact.outcome,
             attempt=fact.attempt,
+            seconds=fact.took.total_seconds(),
+            error=fact.error,
+        )
+
+    def _event_handled(self, fact: EventHandled) -> None:
+        self._write(
+            logging.WARNING if fact.outcome == "refused" else logging.INFO,
+            "event handled",
+            saga_id=fact.saga_id,
+            saga_type=fact.saga_type,
+            service=fact.service,
+            event_type=fact.event,
+            outcome=fact.outcome,
+            emitted=", ".join(fact.emitted),
             seconds=fact.took.total_seconds(),
             error=fact.error,
         )

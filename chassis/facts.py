@@ -96,6 +96,20 @@ class CommandHandled:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class EventHandled:
+    """A choreographed service has dealt with an event, and all it emitted is published."""
+
+    service: str
+    event: str
+    outcome: str  # handled, repeated, refused, failed
+    saga_id: str
+    saga_type: str
+    emitted: Sequence[str]
+    took: timedelta
+    error: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Purged:
     """A round of deleting what ended long ago is over."""
 
@@ -138,6 +152,7 @@ Fact = (
     | BatchCommitted
     | BatchPublished
     | CommandHandled
+    | EventHandled
     | Purged
     | ConnectionChanged
     | GaugeMeasured

@@ -21,6 +21,7 @@ from chassis.facts import (
     CommandHandled,
     ConnectionChanged,
     DeadLettered,
+    EventHandled,
     Fact,
     GaugeMeasured,
     LateReply,
@@ -89,7 +90,7 @@ class Metrics:
         """Read a gauge without labels afresh at every scrape, such as `saga_consumer_up`."""
         self._gauge(gauge).set_function(read)
 
-    def observe(self, fact: Fact) -> None:  # noqa: C901  # one case for each kind
+    def observe(self, fact: Fact) -> None:  # noqa: C901, PLR0912  # one case for each kind
         """Count `fact`."""
         match fact:
             case SagaAdvanced():
@@ -106,6 +107,8 @@ class Metrics:
                 self._batch_published(fact)
             case CommandHandled():
                 self._command_handled(fact)
+            case EventHandled():
+                self._event_handled(fact)
             case Purged():
                 self._purged(fact)
             case ConnectionChanged():
@@ -152,6 +155,11 @@ class Metrics:
         labels = (fact.participant, fact.command)
         self._count("saga_commands_handled_total", *labels, fact.outcome)
         self._time("saga_command_seconds", fact.took, *labels)
+
+    def _event_handled(self, fact: EventHandled) -> None:
+        labels = (fact.service, fact.event)
+        self._count("saga_events_handled_total", *labels, fact.outcome)
+        self._time("saga_event_seconds", fact.took, *labels)
 
     def _purged(self, fact: Purged) -> None:
         for kind, count in fact.deleted.items():
