@@ -170,7 +170,7 @@ class _SqlEventClaim:
         with translated():
             if line.undone:
                 await self._connection.execute(self._undoing(line))
-            await self._connection.execute(insert(saga_log), self._row(line))
+            await self._connection.execute(insert(saga_log).values(self._row(line)))
         await self._connection.commit()
 
     async def close(self) -> None:
