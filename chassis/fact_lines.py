@@ -12,6 +12,7 @@ from chassis.facts import (
     ConnectionChanged,
     DeadLettered,
     EventHandled,
+    EventRecorded,
     Fact,
     GaugeMeasured,
     LateReply,
@@ -65,6 +66,8 @@ class FactLog:
                 self._command_handled(fact)
             case EventHandled():
                 self._event_handled(fact)
+            case EventRecorded():
+                self._event_recorded(fact)
             case Purged():
                 self._purged(fact)
             case ConnectionChanged():
@@ -167,6 +170,17 @@ class FactLog:
             emitted=", ".join(fact.emitted),
             seconds=fact.took.total_seconds(),
             error=fact.error,
+        )
+
+    def _event_recorded(self, fact: EventRecorded) -> None:
+        self._write(
+            logging.DEBUG,
+            "event recorded",
+            saga_id=fact.saga_id,
+            saga_type=fact.saga_type,
+            event_type=fact.event,
+            service=fact.service,
+            ends=fact.ends,
         )
 
     def _purged(self, fact: Purged) -> None:

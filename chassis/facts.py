@@ -110,6 +110,17 @@ class EventHandled:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class EventRecorded:
+    """The recorder has written down an event that it did not know."""
+
+    saga_id: str
+    saga_type: str
+    event: str
+    service: str | None
+    ends: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Purged:
     """A round of deleting what ended long ago is over."""
 
@@ -153,6 +164,7 @@ Fact = (
     | BatchPublished
     | CommandHandled
     | EventHandled
+    | EventRecorded
     | Purged
     | ConnectionChanged
     | GaugeMeasured

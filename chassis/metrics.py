@@ -22,6 +22,7 @@ from chassis.facts import (
     ConnectionChanged,
     DeadLettered,
     EventHandled,
+    EventRecorded,
     Fact,
     GaugeMeasured,
     LateReply,
@@ -109,6 +110,8 @@ class Metrics:
                 self._command_handled(fact)
             case EventHandled():
                 self._event_handled(fact)
+            case EventRecorded():
+                self._count("saga_events_recorded_total", fact.saga_type, fact.event)
             case Purged():
                 self._purged(fact)
             case ConnectionChanged():

@@ -282,6 +282,31 @@ class DlqSettings(Settings):
     )
 
 
+class RecorderSettings(Settings):
+    """`saga choreography run`."""
+
+    http_port: Port = Field(8083, description="Port for them; 0 turns them off.")
+    prefetch: Prefetch = Field(250, description="Events held unacknowledged at a time.")
+    poll_interval: Duration = Field(
+        SECOND,
+        ge=SECOND / 100,
+        le=MINUTE,
+        description="How often quiet sagas and replays are looked for.",
+    )
+    quiet_after: Duration = Field(
+        10 * MINUTE,
+        ge=SECOND,
+        description="A choreographed saga without an event for so long is told of, if the service"
+        " that began it has declared nothing else.",
+    )
+    retention_completed: Retention = Field(
+        30 * DAY,
+        description="How long the events of completed sagas are kept; `never` or `0`: they are"
+        " never deleted.",
+    )
+    retention_failed: Retention = Field(180 * DAY, description="The same for failed sagas.")
+
+
 class ConsoleSettings(Settings):
     """The web console."""
 

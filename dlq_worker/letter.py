@@ -34,6 +34,7 @@ class Origin(StrEnum):
     COMPENSATION = "compensation"  # the orchestrator: a compensation exhausted its retries
     FORWARD = "forward"  # the orchestrator: a step past the pivot exhausted its retries
     LATE_SUCCESS = "late_success"  # the orchestrator: an effect may stand alone
+    QUIET = "quiet"  # the recorder: a choreographed saga has no event any more
     REJECTED = "rejected"  # a program: it cannot be processed
     BROKER = "broker"  # the broker: the delivery limit, as a rule
     UNKNOWN = "unknown"
@@ -45,6 +46,7 @@ class Place(StrEnum):
     STARTS = "starts"
     REPLIES = "replies"
     COMMANDS = "commands"
+    EVENTS = "events"
     NONE = "none"  # it was in no queue, or in none of ours
 
 
@@ -86,9 +88,11 @@ class DeadLetter:
 
     @property
     def participant(self) -> str | None:
-        """Whose command it is: by its queue, which the broker knows, or by its destination."""
+        """Whose command or event it is: by its queue, which the broker knows, or by its type."""
         if self.place is Place.COMMANDS and self.queue:
             return self.queue.rpartition(".commands.")[2]
+        if self.place is Place.EVENTS and self.queue:
+            return self.queue.rpartition(".choreography.")[2]
         return participant_of(self.destination) if self.destination else None
 
 
@@ -147,7 +151,7 @@ def bare_letter(delivery: Delivery) -> DeadLetter:
 
 def _provenance(routing_key: str, names: Names) -> tuple[Origin, Place, str | None]:
     match routing_key:
-        case "compensation" | "forward" | "late_success":
+        case "compensation" | "forward" | "late_success" | "quiet":
             return Origin(routing_key), Place.NONE, None
         case _ if routing_key.startswith(_REJECTED):
             queue = routing_key.removeprefix(_REJECTED)
@@ -164,10 +168,14 @@ def _place(queue: str, names: Names) -> Place:
         return Place.STARTS
     if queue == names.replies:
         return Place.REPLIES
-    prefix = names.commands_for("")
-    participant = queue.removeprefix(prefix)
-    is_commands = queue.startswith(prefix) and DESTINATION.fullmatch(f"{participant}.x")
-    return Place.COMMANDS if is_commands else Place.NONE
+    if _is_of_service(queue, names.commands_for("")):
+        return Place.COMMANDS
+    return Place.EVENTS if _is_of_service(queue, names.choreography_of("")) else Place.NONE
+
+
+def _is_of_service(queue: str, prefix: str) -> bool:
+    is_name = DESTINATION.fullmatch(f"{queue.removeprefix(prefix)}.x")
+    return queue.startswith(prefix) and is_name is not None
 
 
 def _content(body: bytes) -> Mapping[str, Any]:
@@ -277,6 +285,11 @@ def _identified(letter: DeadLetter, delivery: Delivery) -> DeadLetter:
         # Published twice after a crash, it has another message id: its attempt tells.
         arrival = f"attempt {letter.attempt}" if letter.attempt else letter.arrival
         return replace(letter, signature=signature, key=key, arrival=arrival)
+    if letter.origin is Origin.QUIET and letter.saga_id:
+        # Published twice after a crash, it says the same number of events.
+        arrival = f"after {delivery.headers.get('saga-events')} events"
+        key = _key(letter.origin, letter.saga_id)
+        return replace(letter, signature=signature, key=key, arrival=storable_text(arrival, 255))
     digest = hashlib.sha256(delivery.body).hexdigest()
     key = _key("message", _first_id(delivery), digest)
     return replace(letter, signature=signature, key=key)
