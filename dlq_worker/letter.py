@@ -286,10 +286,10 @@ def _identified(letter: DeadLetter, delivery: Delivery) -> DeadLetter:
         arrival = f"attempt {letter.attempt}" if letter.attempt else letter.arrival
         return replace(letter, signature=signature, key=key, arrival=arrival)
     if letter.origin is Origin.QUIET and letter.saga_id:
-        # Published twice after a crash, it says the same number of events.
-        arrival = f"after {delivery.headers.get('saga-events')} events"
+        # Published twice after a crash, it names the same moment.
+        arrival = _short(delivery.headers.get("saga-quiet-at")) or letter.arrival
         key = _key(letter.origin, letter.saga_id)
-        return replace(letter, signature=signature, key=key, arrival=storable_text(arrival, 255))
+        return replace(letter, signature=signature, key=key, arrival=arrival)
     digest = hashlib.sha256(delivery.body).hexdigest()
     key = _key("message", _first_id(delivery), digest)
     return replace(letter, signature=signature, key=key)

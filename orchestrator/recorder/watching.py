@@ -97,6 +97,7 @@ def letter_about(names: Names, standing: Standing) -> Outgoing:
             "saga-reason": REASON,
             "saga-error": silence_of(standing),
             "saga-events": standing.events,
+            "saga-quiet-at": moment_text(standing.quiet_at or standing.last_event_at),
         },
     )
 
