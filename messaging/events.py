@@ -21,11 +21,12 @@ MAX_HOPS: Final = 64
 """Events in a row, each caused by the one before: more is a circle."""
 
 EVENT_ID: Final = "saga-event-id"
+CAUSES: Final = "saga-causes"
 HEADERS: Final = (
     "saga-type",
     EVENT_ID,
     "saga-service",
-    "saga-causes",
+    CAUSES,
     "saga-hops",
     "saga-correlation-id",
     "saga-started-at",
@@ -35,7 +36,7 @@ HEADERS: Final = (
 )
 """Every header of an event, such as a replay has to keep."""
 
-_MAX_CAUSES: Final = 16 * 1024  # characters
+MAX_CAUSES: Final = 16 * 1024  # characters
 _ID: Final = re.compile(r"[A-Za-z0-9._:@-]{1,200}")
 _LONGEST_QUIET: Final = 366 * 24 * 3600
 # Fixed for ever: event ids must not change between releases.
@@ -162,7 +163,7 @@ def _headers(event: Event) -> dict[str, str | int]:
         "saga-type": saga.saga_type or None,
         EVENT_ID: event.event_id,
         "saga-service": event.service,
-        "saga-causes": " ".join(saga.causes) or None,
+        CAUSES: " ".join(saga.causes) or None,
         "saga-hops": saga.hops,
         "saga-correlation-id": saga.correlation_id or None,
         "saga-started-at": moment_text(saga.started_at) if saga.started_at else None,
@@ -186,7 +187,7 @@ def _context(delivery: Delivery, saga_id: str) -> SagaContext:
 
 
 def _causes(delivery: Delivery) -> tuple[str, ...]:
-    told = reading.header_text(delivery, "saga-causes", limit=_MAX_CAUSES) or ""
+    told = reading.header_text(delivery, CAUSES, limit=MAX_CAUSES) or ""
     causes = tuple(told.split())
     if not all(_ID.fullmatch(cause) for cause in causes):
         raise ProtocolError("bad_header", "saga-causes holds event ids with a space between")

@@ -59,9 +59,11 @@ class World:
         topology = joined(installation(NAMES, ()), recording(NAMES))
         async with self.broker(topology, "recorder") as broker:
             work = asyncio.create_task(record(broker, self.store, chosen, self.facts.append, pace))
-            yield
-            pace.stopping.set()
-            await asyncio.wait_for(work, SECONDS)
+            try:
+                yield
+            finally:
+                pace.stopping.set()
+                await asyncio.wait_for(work, SECONDS)
 
     @asynccontextmanager
     async def dlq_worker(self, **settings: Any) -> AsyncIterator[None]:
@@ -70,9 +72,11 @@ class World:
         async with self.broker(installation(NAMES, ()), "dlq-worker") as broker:
             worker = DlqWorker(broker, self.store, chosen, self.facts.append, sinks=[])
             work = asyncio.create_task(worker.run(stopping))
-            yield
-            stopping.set()
-            await asyncio.wait_for(work, SECONDS)
+            try:
+                yield
+            finally:
+                stopping.set()
+                await asyncio.wait_for(work, SECONDS)
 
     @asynccontextmanager
     async def services(self, *services: Choreography) -> AsyncIterator[Runner]:
