@@ -128,6 +128,7 @@ Modules = Annotated[
     list[str] | None,
     typer.Argument(
         metavar="MODULE[:CLASS]",
-        help="Saga definitions: their participants' queues belong to it.",
+        help="Saga definitions, whose participants' queues belong to it, or choreographed "
+        "services.",
     ),
 ]
