@@ -4,6 +4,7 @@ import asyncio
 import math
 from collections.abc import Coroutine, Sequence
 from contextlib import suppress
+from datetime import timedelta
 from typing import Any, Final
 
 from chassis.facts import ConnectionChanged, Noticed, Observe
@@ -13,7 +14,7 @@ from messaging.topology import Names
 from participants.choreography.definition import Choreography
 from participants.choreography.log import EventLog
 from participants.choreography.memory_log import MemoryEventLog
-from participants.choreography.service import ChoreographyService, Hall
+from participants.choreography.service import SWEEP_AFTER, ChoreographyService, Hall
 from participants.choreography.starting import Starts
 from participants.execution import PAUSES, TRIES, Executor, Pauses
 from participants.inbox import RETENTION, Inbox
@@ -38,10 +39,11 @@ class Runner:
     `observe` is told every CommandHandled, EventHandled and MessageRejected. `concurrency`
     counts commands, or events, of one service that are handled by themselves; `prefetch` is
     what the broker hands over in advance: not said, twice that, and at least 500 for
-    participants with batches.
+    participants with batches. `sweep_after`: how long emitted events may be owed before they
+    are published whoever else may do it.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  # what all services of a program share, all by name
         self,
         *participants: Hosted,
         broker: Broker,
@@ -52,6 +54,7 @@ class Runner:
         prefetch: int | None = None,
         tries: int = TRIES,
         pauses: Pauses = PAUSES,
+        sweep_after: timedelta = SWEEP_AFTER,
     ) -> None:
         refuse_duplicates(participants)
         self.replies: Final = Replies(broker, inbox, names)
@@ -74,6 +77,7 @@ class Runner:
             prefetch=prefetch,
             tries=tries,
             pauses=pauses,
+            sweep_after=sweep_after,
         )
         self._surroundings = Surroundings(
             broker=broker,

@@ -24,8 +24,8 @@ from participants.holding import Holding
 from participants.outcome import text_of
 from participants.settling import Settlement, Settler, pauses
 
-SWEEP_EVERY: Final = 5.0
 SWEEP_AFTER: Final = timedelta(seconds=30)
+_SWEEP_AT_MOST_EVERY: Final = 0.1
 _SWEPT_AT_A_TIME: Final = 100
 _PAUSE_AFTER_SURPRISE: Final = 1.0
 _PAID_EVERY: Final = 0.2
@@ -44,7 +44,7 @@ class Hall:
     prefetch: int | None
     tries: int
     pauses: Pauses
-    sweep_after: timedelta = SWEEP_AFTER
+    sweep_after: timedelta
 
 
 class ChoreographyService:
@@ -193,14 +193,15 @@ class ChoreographyService:
     async def _sweep(self) -> None:
         """Publish what was stored, and what nobody has published since."""
         name, log = self._choreography.name, self._hall.log
+        sweep_after = self._hall.sweep_after
         while True:
             with suppress(Unavailable):
-                owed = await log.owed(name, self._hall.sweep_after, _SWEPT_AT_A_TIME)
+                owed = await log.owed(name, sweep_after, _SWEPT_AT_A_TIME)
                 late = [each for each in owed if each.place not in self._paid]
                 if late and await self._publish([m for each in late for m in each.messages]):
-                    await log.mark_published([each.place for each in late])
+                    self._paid.update(each.place for each in late)
                     self._hall.observe(_swept(name, len(late)))
-            await asyncio.sleep(SWEEP_EVERY)
+            await asyncio.sleep(max(_SWEEP_AT_MOST_EVERY, sweep_after.total_seconds() / 6))
 
     def _fact(self, heard: Heard, done: Done, took: timedelta) -> EventHandled:
         return EventHandled(

@@ -61,7 +61,8 @@ def test_whatever_is_killed_every_order_ends_and_the_books_agree(
             victim.kill_and_restart()
     states = _ended(place, list(wanted))
     assert states == wanted
-    stage.wait_ready()
+    for daemon in services:
+        wait_for(daemon.is_ready, f"{daemon.name} is ready again", seconds=STILL_SECONDS)
     _check(place, states)
 
 
