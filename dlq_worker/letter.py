@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any, Final
 
+from dlq_worker.deaths import first_routing_key, latest_death
 from dlq_worker.signature import signature_of
 from dlq_worker.storable import storable_json, storable_text
 from messaging.contract import (
@@ -122,7 +123,7 @@ def read_letter(delivery: Delivery, names: Names) -> DeadLetter:
         attempt=_attempt(headers.get("saga-attempt")),
         error=error,
         routing_key=storable_text(delivery.routing_key, 255),
-        type=_short(delivery.type) or _short(_first_routing_key(headers)),
+        type=_short(delivery.type) or _short(first_routing_key(headers)),
         message_id=_short(delivery.message_id),
         headers=storable_json(dict(headers)),
         properties=_properties(delivery),
@@ -221,24 +222,11 @@ def _reason(delivery: Delivery, origin: Origin) -> str:
     if origin is Origin.BROKER:
         told = (
             headers.get("x-last-death-reason"),
-            _death(headers).get("reason"),
+            latest_death(headers).get("reason"),
             headers.get("x-first-death-reason"),
         )
         return _matching(_WORD, *told) or "dead_lettered"
     return _matching(_WORD, headers.get("saga-reason")) or "unknown"
-
-
-def _death(headers: Mapping[str, Any]) -> Mapping[str, Any]:
-    """The latest entry of the broker's own account."""
-    deaths = headers.get("x-death")
-    latest = deaths[0] if isinstance(deaths, list) and deaths else None
-    return latest if isinstance(latest, dict) else {}
-
-
-def _first_routing_key(headers: Mapping[str, Any]) -> object:
-    """What it was published with: it names the type of a message that has none."""
-    keys = _death(headers).get("routing-keys")
-    return keys[0] if isinstance(keys, list) and keys else None
 
 
 def _error(

@@ -67,28 +67,19 @@ class Runner:
         self._is_prepared = False
         self._log: Final = event_log_for(inbox, names)
         self.starts: Final = Starts(broker, self._log, names)
-        self._hall = Hall(
-            broker=broker,
-            names=names,
-            log=self._log,
-            observe=observe,
-            report_inbox=self._report_inbox,
-            concurrency=concurrency,
-            prefetch=prefetch,
-            tries=tries,
-            pauses=pauses,
-            sweep_after=sweep_after,
-        )
-        self._surroundings = Surroundings(
-            broker=broker,
-            names=names,
-            executor=Executor(inbox, tries=tries, pauses=pauses),
-            batches=BatchExecutor(inbox),
-            observe=observe,
-            report_inbox=self._report_inbox,
-            concurrency=concurrency,
-            prefetch=prefetch,
-        )
+        shared: dict[str, Any] = {
+            "broker": broker,
+            "names": names,
+            "observe": observe,
+            "report_inbox": self._report_inbox,
+            "concurrency": concurrency,
+            "prefetch": prefetch,
+        }
+        guard: dict[str, Any] = {"tries": tries, "pauses": pauses}
+        self._hall = Hall(log=self._log, sweep_after=sweep_after, **guard, **shared)
+        executor = Executor(inbox, **guard)
+        batches = BatchExecutor(inbox)
+        self._surroundings = Surroundings(executor=executor, batches=batches, **shared)
 
     def inbox_problem(self) -> str | None:
         """Why the inbox cannot be used now; None if it can."""

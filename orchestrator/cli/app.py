@@ -74,7 +74,7 @@ def _dlq() -> typer.Typer:
 
 
 def _choreography() -> typer.Typer:
-    group = _group("Sagas without an orchestrator, and the recorder of their events.")
+    group = _group("Sagas without an orchestrator, and their recorder.")
     _add(group, "run", choreographies.run, "The program")
     _add(group, "list", choreographies.list_, "Look")
     _add(group, "show", choreographies.show, "Look")

@@ -25,7 +25,7 @@ def run(
     log_format: programs.LogFormat = None,
     log_level: programs.LogLevel = None,
 ) -> int:
-    """Run the recorder: write down every event, tell of sagas that have gone quiet.
+    """Run the recorder: write events down, tell of quiet sagas.
 
     Any number may run side by side. It needs the saga database, whose `saga dlq run` brings what
     it tells to a person. The first SIGTERM or Ctrl-C drains and exits 0, a second one stops at

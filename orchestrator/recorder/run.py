@@ -27,6 +27,7 @@ from orchestrator.store.rounds import repeat_rounds
 from orchestrator.store.stores import store_for
 
 NAME: Final = "recorder"
+_PREFETCH: Final = 250  # events held unacknowledged at a time
 _GAUGES_EVERY: Final = timedelta(seconds=5)
 
 
@@ -89,7 +90,7 @@ async def record(
         store,
         names,
         observe,
-        prefetch=settings.prefetch,
+        prefetch=_PREFETCH,
         quiet_after=settings.quiet_after,
     )
     watch = Watch(broker, store, names, observe)
