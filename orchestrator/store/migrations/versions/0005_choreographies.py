@@ -97,3 +97,8 @@ def _index(name: str, *columns: str, where: str) -> None:
         postgresql_where=condition,
         sqlite_where=condition,
     )
+
+
+def downgrade() -> None:
+    for table in ("choreography_replays", "saga_events", "choreographies"):
+        op.drop_table(table)
