@@ -11,6 +11,8 @@ from chassis.facts import (
     CommandHandled,
     ConnectionChanged,
     DeadLettered,
+    EventHandled,
+    EventRecorded,
     Fact,
     GaugeMeasured,
     LateReply,
@@ -49,7 +51,7 @@ class FactLog:
         self._limit = RateLimit(_PER_SECOND, clock)
         self._sagas_limit = RateLimit(_SAGAS_PER_SECOND, clock)
 
-    def __call__(self, fact: Fact) -> None:  # noqa: C901  # one case for each kind
+    def __call__(self, fact: Fact) -> None:  # noqa: C901, PLR0912  # one case for each kind
         match fact:
             case SagaAdvanced():
                 self._saga_advanced(fact)
@@ -65,6 +67,10 @@ class FactLog:
                 self._batch_published(fact)
             case CommandHandled():
                 self._command_handled(fact)
+            case EventHandled():
+                self._event_handled(fact)
+            case EventRecorded():
+                self._event_recorded(fact)
             case Purged():
                 self._purged(fact)
             case ConnectionChanged():
@@ -145,6 +151,31 @@ class FactLog:
             attempt=fact.attempt,
             seconds=fact.took.total_seconds(),
             error=fact.error,
+        )
+
+    def _event_handled(self, fact: EventHandled) -> None:
+        self._write(
+            logging.WARNING if fact.outcome == "refused" else logging.INFO,
+            "event handled",
+            saga_id=fact.saga_id,
+            saga_type=fact.saga_type,
+            service=fact.service,
+            event_type=fact.event,
+            outcome=fact.outcome,
+            emitted=", ".join(fact.emitted),
+            seconds=fact.took.total_seconds(),
+            error=fact.error,
+        )
+
+    def _event_recorded(self, fact: EventRecorded) -> None:
+        self._write(
+            logging.DEBUG,
+            "event recorded",
+            saga_id=fact.saga_id,
+            saga_type=fact.saga_type,
+            event_type=fact.event,
+            service=fact.service,
+            ends=fact.ends,
         )
 
     def _purged(self, fact: Purged) -> None:

@@ -102,6 +102,31 @@ class CommandHandled:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class EventHandled:
+    """A choreographed service has dealt with an event, and all it emitted is published."""
+
+    service: str
+    event: str
+    outcome: str  # handled, repeated, refused, failed
+    saga_id: str
+    saga_type: str
+    emitted: Sequence[str]
+    took: timedelta
+    error: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EventRecorded:
+    """The recorder has written down an event that it did not know."""
+
+    saga_id: str
+    saga_type: str
+    event: str
+    service: str | None
+    ends: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Purged:
     """A round of deleting what ended long ago is over."""
 
@@ -144,6 +169,8 @@ Fact = (
     | BatchCommitted
     | BatchPublished
     | CommandHandled
+    | EventHandled
+    | EventRecorded
     | Purged
     | ConnectionChanged
     | GaugeMeasured

@@ -130,6 +130,40 @@ METRICS: Final = (
         labels=("saga_type",),
     ),
     MetricSpec(
+        name="saga_choreographies_open",
+        kind=Kind.GAUGE,
+        help="Choreographed sagas that no event has ended. In the database: every recorder"
+        " reports the same number.",
+        labels=("saga_type",),
+    ),
+    MetricSpec(
+        name="saga_choreographies_quiet",
+        kind=Kind.GAUGE,
+        help="Those of them that have had no event for as long as their start declared.",
+        labels=("saga_type",),
+    ),
+    MetricSpec(
+        name="saga_events_recorded_total",
+        kind=Kind.COUNTER,
+        help="Events in the recorder's log.",
+        labels=("saga_type", "event"),
+    ),
+    MetricSpec(
+        name="saga_events_handled_total",
+        kind=Kind.COUNTER,
+        help="Events that a choreographed service has dealt with. Outcome: handled, repeated"
+        " (answered from the log), refused (it came after what undoes it) or failed (the"
+        " business said no).",
+        labels=("service", "event", "outcome"),
+    ),
+    MetricSpec(
+        name="saga_event_seconds",
+        kind=Kind.HISTOGRAM,
+        help="From an event's arrival until all that it led to is published.",
+        labels=("service", "event"),
+        buckets=_HANDLING,
+    ),
+    MetricSpec(
         name="saga_batch_size",
         kind=Kind.HISTOGRAM,
         help="Sagas decided, or commands handled, in one transaction.",

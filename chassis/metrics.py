@@ -22,6 +22,8 @@ from chassis.facts import (
     CommandHandled,
     ConnectionChanged,
     DeadLettered,
+    EventHandled,
+    EventRecorded,
     Fact,
     GaugeMeasured,
     LateReply,
@@ -90,7 +92,7 @@ class Metrics:
         """Read a gauge without labels afresh at every scrape, such as `saga_consumer_up`."""
         self._gauge(gauge).set_function(read)
 
-    def observe(self, fact: Fact) -> None:  # noqa: C901  # one case for each kind
+    def observe(self, fact: Fact) -> None:  # noqa: C901, PLR0912  # one case for each kind
         """Count `fact`."""
         match fact:
             case SagaAdvanced():
@@ -107,6 +109,10 @@ class Metrics:
                 self._batch_published(fact)
             case CommandHandled():
                 self._command_handled(fact)
+            case EventHandled():
+                self._event_handled(fact)
+            case EventRecorded():
+                self._count("saga_events_recorded_total", fact.saga_type, fact.event)
             case Purged():
                 self._purged(fact)
             case ConnectionChanged():
@@ -155,6 +161,11 @@ class Metrics:
         labels = (fact.participant, fact.command)
         self._count("saga_commands_handled_total", *labels, fact.outcome)
         self._time("saga_command_seconds", fact.took, *labels)
+
+    def _event_handled(self, fact: EventHandled) -> None:
+        labels = (fact.service, fact.event)
+        self._count("saga_events_handled_total", *labels, fact.outcome)
+        self._time("saga_event_seconds", fact.took, *labels)
 
     def _purged(self, fact: Purged) -> None:
         for kind, count in fact.deleted.items():

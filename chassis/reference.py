@@ -15,6 +15,7 @@ from chassis.settings import (
     DlqSettings,
     OrchestratorSettings,
     ParticipantSettings,
+    RecorderSettings,
     Settings,
 )
 
@@ -51,6 +52,7 @@ _PROGRAMS: tuple[tuple[str, type[Settings]], ...] = (
     ("Orchestrator", OrchestratorSettings),
     ("Participants", ParticipantSettings),
     ("DLQ worker", DlqSettings),
+    ("Recorder", RecorderSettings),
     ("Console", ConsoleSettings),
 )
 

@@ -10,6 +10,7 @@ from typing import Final
 from pydantic import SecretStr, ValidationError
 from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
+from pydantic_settings import BaseSettings
 
 from chassis.durations import spoken
 from chassis.failpoints import TEST_BUILD, VARIABLE
@@ -39,9 +40,15 @@ def problem_lines(
         yield f"{origin}={value}: {_remedy(problem)}"
 
 
-def unknown_variables(variables: Variables, known_fields: Collection[str]) -> Iterator[str]:
+def known_fields(settings_class: type[BaseSettings]) -> Collection[str]:
+    """The fields of all programs: they often share one environment."""
+    fields = set(settings_class.model_fields)
+    return fields.union(*(known_fields(child) for child in settings_class.__subclasses__()))
+
+
+def unknown_variables(variables: Variables, fields: Collection[str]) -> Iterator[str]:
     """A sentence for every `SAGA_` variable that means nothing here: most are misspelt."""
-    known = {f"{PREFIX}{field.upper()}" for field in known_fields}
+    known = {f"{PREFIX}{field.upper()}" for field in fields}
     known |= {f"{name}_FILE" for name in known} | {SECRETS_DIR}
     for name, value in sorted((name.upper(), value or "") for name, value in variables.items()):
         if name in known or not name.startswith(PREFIX) or _is_of_others(name, value):

@@ -2,7 +2,7 @@
 
 import logging
 import sys
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from typing import Annotated, Any, TypeVar
 
@@ -18,7 +18,7 @@ from pydantic_settings import (
 
 from chassis.durations import Duration
 from chassis.secret_files import PREFIX, SecretFiles
-from chassis.setting_problems import problem_lines, unknown_variables
+from chassis.setting_problems import known_fields, problem_lines, unknown_variables
 from chassis.setting_types import (
     AmqpUrl,
     DatabaseUrl,
@@ -57,7 +57,7 @@ def load(settings_class: type[S], **flags: Any) -> S:
         raise TypeError(f"{settings_class.__name__} has no {', '.join(sorted(surplus))}")
     given = {name: value for name, value in flags.items() if value is not None}
     try:
-        for sentence in unknown_variables(settings_class.variables(), _known_fields(Settings)):
+        for sentence in unknown_variables(settings_class.variables(), known_fields(Settings)):
             _log.warning("%s", sentence)
         return settings_class(**given)
     except ValidationError as error:
@@ -66,12 +66,6 @@ def load(settings_class: type[S], **flags: Any) -> S:
         raise ConfigurationError("\n".join(lines)) from None  # the cause would show secrets
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigurationError(f"cannot read .env: {error}") from error
-
-
-def _known_fields(settings_class: type["Settings"]) -> Collection[str]:
-    """The fields of all programs: they often share one environment."""
-    fields = set(settings_class.model_fields)
-    return fields.union(*(_known_fields(child) for child in settings_class.__subclasses__()))
 
 
 class Settings(BaseSettings):
@@ -170,7 +164,21 @@ class Settings(BaseSettings):
         return []
 
 
-class OrchestratorSettings(Settings):
+class RetentionSettings(Settings):
+    """What programs read that keep sagas."""
+
+    retention_completed: Retention = Field(
+        30 * DAY,
+        description="How long completed sagas are kept, with their history; `never` or `0`: they"
+        " are never deleted.",
+    )
+    retention_failed: Retention = Field(
+        180 * DAY,
+        description="The same for failed sagas. Those with an open dead letter or alert stay.",
+    )
+
+
+class OrchestratorSettings(RetentionSettings):
     """`saga orchestrator run`."""
 
     http_port: Port = Field(8080, description="Port for them; 0 turns them off.")
@@ -198,15 +206,6 @@ class OrchestratorSettings(Settings):
     participant_users: Annotated[Users, NoDecode] = Field(
         default_factory=dict,
         description="Those users, as `Participant=user,…`; who is not listed is its own user.",
-    )
-    retention_completed: Retention = Field(
-        30 * DAY,
-        description="How long completed sagas are kept, with their history; `never` or `0`: they"
-        " are never deleted.",
-    )
-    retention_failed: Retention = Field(
-        180 * DAY,
-        description="The same for failed sagas. Those with an open dead letter or alert stay.",
     )
     migrate: bool = Field(False, description="Bring the schema up to date at start.")
 
@@ -279,6 +278,18 @@ class DlqSettings(Settings):
     )
     console_url: HttpUrl | None = Field(
         None, description="Base URL of the console, for links in alerts."
+    )
+
+
+class RecorderSettings(RetentionSettings):
+    """`saga choreography run`."""
+
+    http_port: Port = Field(8083, description="Port for them; 0 turns them off.")
+    poll_interval: Duration = Field(SECOND, ge=SECOND / 100, description="How often it looks.")
+    quiet_after: Duration = Field(
+        10 * MINUTE,
+        ge=SECOND,
+        description="A saga without an event for so long is quiet, if its start says nothing.",
     )
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any, Final
 
+from dlq_worker.deaths import first_routing_key, latest_death
 from dlq_worker.signature import signature_of
 from dlq_worker.storable import storable_json, storable_text
 from messaging.contract import (
@@ -34,6 +35,7 @@ class Origin(StrEnum):
     COMPENSATION = "compensation"  # the orchestrator: a compensation exhausted its retries
     FORWARD = "forward"  # the orchestrator: a step past the pivot exhausted its retries
     LATE_SUCCESS = "late_success"  # the orchestrator: an effect may stand alone
+    QUIET = "quiet"  # the recorder: a choreographed saga has no event any more
     REJECTED = "rejected"  # a program: it cannot be processed
     BROKER = "broker"  # the broker: the delivery limit, as a rule
     UNKNOWN = "unknown"
@@ -45,6 +47,7 @@ class Place(StrEnum):
     STARTS = "starts"
     REPLIES = "replies"
     COMMANDS = "commands"
+    EVENTS = "events"
     NONE = "none"  # it was in no queue, or in none of ours
 
 
@@ -86,9 +89,11 @@ class DeadLetter:
 
     @property
     def participant(self) -> str | None:
-        """Whose command it is: by its queue, which the broker knows, or by its destination."""
+        """Whose command or event it is: by its queue, which the broker knows, or by its type."""
         if self.place is Place.COMMANDS and self.queue:
             return self.queue.rpartition(".commands.")[2]
+        if self.place is Place.EVENTS and self.queue:
+            return self.queue.rpartition(".choreography.")[2]
         return participant_of(self.destination) if self.destination else None
 
 
@@ -118,7 +123,7 @@ def read_letter(delivery: Delivery, names: Names) -> DeadLetter:
         attempt=_attempt(headers.get("saga-attempt")),
         error=error,
         routing_key=storable_text(delivery.routing_key, 255),
-        type=_short(delivery.type) or _short(_first_routing_key(headers)),
+        type=_short(delivery.type) or _short(first_routing_key(headers)),
         message_id=_short(delivery.message_id),
         headers=storable_json(dict(headers)),
         properties=_properties(delivery),
@@ -147,7 +152,7 @@ def bare_letter(delivery: Delivery) -> DeadLetter:
 
 def _provenance(routing_key: str, names: Names) -> tuple[Origin, Place, str | None]:
     match routing_key:
-        case "compensation" | "forward" | "late_success":
+        case "compensation" | "forward" | "late_success" | "quiet":
             return Origin(routing_key), Place.NONE, None
         case _ if routing_key.startswith(_REJECTED):
             queue = routing_key.removeprefix(_REJECTED)
@@ -164,10 +169,14 @@ def _place(queue: str, names: Names) -> Place:
         return Place.STARTS
     if queue == names.replies:
         return Place.REPLIES
-    prefix = names.commands_for("")
-    participant = queue.removeprefix(prefix)
-    is_commands = queue.startswith(prefix) and DESTINATION.fullmatch(f"{participant}.x")
-    return Place.COMMANDS if is_commands else Place.NONE
+    if _is_of_service(queue, names.commands_for("")):
+        return Place.COMMANDS
+    return Place.EVENTS if _is_of_service(queue, names.choreography_of("")) else Place.NONE
+
+
+def _is_of_service(queue: str, prefix: str) -> bool:
+    is_name = DESTINATION.fullmatch(f"{queue.removeprefix(prefix)}.x")
+    return queue.startswith(prefix) and is_name is not None
 
 
 def _content(body: bytes) -> Mapping[str, Any]:
@@ -213,24 +222,11 @@ def _reason(delivery: Delivery, origin: Origin) -> str:
     if origin is Origin.BROKER:
         told = (
             headers.get("x-last-death-reason"),
-            _death(headers).get("reason"),
+            latest_death(headers).get("reason"),
             headers.get("x-first-death-reason"),
         )
         return _matching(_WORD, *told) or "dead_lettered"
     return _matching(_WORD, headers.get("saga-reason")) or "unknown"
-
-
-def _death(headers: Mapping[str, Any]) -> Mapping[str, Any]:
-    """The latest entry of the broker's own account."""
-    deaths = headers.get("x-death")
-    latest = deaths[0] if isinstance(deaths, list) and deaths else None
-    return latest if isinstance(latest, dict) else {}
-
-
-def _first_routing_key(headers: Mapping[str, Any]) -> object:
-    """What it was published with: it names the type of a message that has none."""
-    keys = _death(headers).get("routing-keys")
-    return keys[0] if isinstance(keys, list) and keys else None
 
 
 def _error(
@@ -276,6 +272,11 @@ def _identified(letter: DeadLetter, delivery: Delivery) -> DeadLetter:
         key = _key(*where, letter.saga_id, letter.step_name, letter.direction or "")
         # Published twice after a crash, it has another message id: its attempt tells.
         arrival = f"attempt {letter.attempt}" if letter.attempt else letter.arrival
+        return replace(letter, signature=signature, key=key, arrival=arrival)
+    if letter.origin is Origin.QUIET and letter.saga_id:
+        # Published twice after a crash, it names the same moment.
+        arrival = _short(delivery.headers.get("saga-quiet-at")) or letter.arrival
+        key = _key(letter.origin, letter.saga_id)
         return replace(letter, signature=signature, key=key, arrival=arrival)
     digest = hashlib.sha256(delivery.body).hexdigest()
     key = _key("message", _first_id(delivery), digest)

@@ -9,24 +9,34 @@ from typing import Any, Final
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql
 
-from dlq_worker.letter import DeadLetter
+from dlq_worker.letter import DeadLetter, Origin
 from dlq_worker.rows import LETTER_COLUMNS, StoredLetter, stored_letter, values_of
 from dlq_worker.statuses import Status
 from dlq_worker.tables import IS_UNCLOSED, dead_letter_actions, dead_letters
 from orchestrator.saga.state import Saga
+from orchestrator.store import event_log
+from orchestrator.store.choreographies import choreographies
 from orchestrator.store.database import SAGA_COLUMNS, DatabaseStore, DatabaseTransaction
 from orchestrator.store.errors import StatementRejected
+from orchestrator.store.event_log import Standing
 from orchestrator.store.rows import SagaRow, saga_from
 from orchestrator.store.tables import Moment, sagas
 
 WORKER: Final = "dlq worker"
 
+_IS_OF_CHOREOGRAPHY: Final = dead_letters.c.origin == sa.literal_column(f"'{Origin.QUIET}'")
 _HAS_MOVED: Final = sa.exists().where(
     sagas.c.saga_id == dead_letters.c.saga_id,
     sagas.c.version != dead_letters.c.saga_version,  # never so if it is NULL
+    ~_IS_OF_CHOREOGRAPHY,
+)
+_HAS_GONE_ON: Final = sa.exists().where(
+    choreographies.c.saga_id == dead_letters.c.saga_id,
+    choreographies.c.events != dead_letters.c.saga_version,
+    _IS_OF_CHOREOGRAPHY,
 )
 _IS_DUE: Final = IS_UNCLOSED & (
-    (dead_letters.c.next_replay_at <= sa.bindparam("now", type_=Moment)) | _HAS_MOVED
+    (dead_letters.c.next_replay_at <= sa.bindparam("now", type_=Moment)) | _HAS_MOVED | _HAS_GONE_ON
 )
 _JSON_COLUMNS: Final = ("headers", "properties")
 
@@ -37,6 +47,7 @@ class Seen:
 
     saga: Saga | None = None  # None: unknown, or its row cannot be read
     version: int = -1  # -1: unknown; once it appears, it has moved
+    choreographed: Standing | None = None  # of letters about a saga that has gone quiet
 
 
 async def keep(
@@ -109,6 +120,16 @@ async def look_at_saga(transaction: DatabaseTransaction, saga_id: str | None) ->
     with suppress(StatementRejected):
         return Seen(saga_from(SagaRow._make(row)), row.version)
     return Seen(None, row.version)
+
+
+async def look_around(transaction: DatabaseTransaction, letter: DeadLetter) -> Seen:
+    """Whatever the letter is about, as it is committed now."""
+    if letter.origin is not Origin.QUIET or letter.saga_id is None:
+        return await look_at_saga(transaction, letter.saga_id)
+    standing = await event_log.look_at(transaction, letter.saga_id)
+    if standing is None:
+        return Seen()
+    return Seen(version=standing.events, choreographed=standing)
 
 
 async def change(transaction: DatabaseTransaction, letter_id: int, **values: Any) -> None:

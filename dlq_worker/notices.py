@@ -97,7 +97,8 @@ def commands_of(letter_id: int, details: Mapping[str, Any]) -> tuple[str, ...]:
     """What can be typed to go on."""
     first = [f"saga dlq show {letter_id}"]
     if details["saga_id"]:
-        first.append(f"saga show {details['saga_id']}")
+        kind = "saga choreography show" if details["origin"] == Origin.QUIET else "saga show"
+        first.append(f"{kind} {details['saga_id']}")
     if details["origin"] in {Origin.COMPENSATION, Origin.FORWARD}:
         steps = [f"saga dlq retry {letter_id}", f"saga dlq resolve {letter_id} --reason …"]
     elif details["origin"] == Origin.LATE_SUCCESS:

@@ -40,6 +40,7 @@ from orchestrator.saga.state import (
     Saga,
     Verdict,
 )
+from orchestrator.store import event_log
 from orchestrator.store.database import DatabaseStore, DatabaseTransaction
 from orchestrator.store.errors import StatementRejected
 
@@ -145,6 +146,9 @@ async def _retry_one(store: DatabaseStore, letter_id: int, reason: str, by: str)
             await _decided(transaction, letter.saga_id, event)
             await letters.change(transaction, stored.id, status=Status.REPLAYING.value)
             told = f"the orchestrator sends the command of step {letter.step_name} again"
+        elif letter.origin is Origin.QUIET and letter.saga_id:
+            told = await _ask_for_last_events(transaction, letter.saga_id, by=by, reason=reason)
+            await letters.change(transaction, stored.id, status=Status.REPLAYING.value)
         else:
             _refuse_unsendable(stored)
             values = {"send_requested": True, "next_replay_at": transaction.now}
@@ -152,6 +156,17 @@ async def _retry_one(store: DatabaseStore, letter_id: int, reason: str, by: str)
             told = f"the dlq worker sends it to {letter.queue} again"
         await letters.note(transaction, stored.id, "retried", by=by, reason=reason)
     return Done(letter_id=letter_id, message=told)
+
+
+async def _ask_for_last_events(
+    transaction: DatabaseTransaction, saga_id: str, *, by: str, reason: str
+) -> str:
+    """As `saga choreography replay` does."""
+    events = await event_log.last_events(transaction, saga_id)
+    if not events:
+        raise Refused(f"saga {saga_id} is not in the recorder's log, or has ended")
+    await event_log.ask_for_replay(transaction, saga_id, events, by=by, reason=reason)
+    return f"the recorder sends the last events of saga {saga_id} again"
 
 
 async def _unclosed(transaction: DatabaseTransaction, letter_id: int) -> StoredLetter:
@@ -190,8 +205,8 @@ async def _refuse_if_awaited(
 ) -> None:
     """A saga that waits for what the letter is about would wait for ever, or time out."""
     letter = stored.letter
-    seen = await letters.look_at_saga(transaction, letter.saga_id)
-    match triage(letter, seen.saga):
+    seen = await letters.look_around(transaction, letter)
+    match triage(letter, seen.saga, seen.choreographed):
         case Recover() | AnswerForParticipant() | Wait():
             is_awaited = True
         case SendAgain():

@@ -15,6 +15,7 @@ from dlq_worker.triage import (
     Keep,
     Recover,
     SendAgain,
+    SendLater,
     Superseded,
     Verdict,
     Wait,
@@ -95,8 +96,9 @@ def plan(
             return _recovery(stored, policy, now)
         case AnswerForParticipant():
             return _answering(stored, verdict.reply, policy, now)
-        case SendAgain():
-            return _sending(stored, saga)
+        case SendAgain() | SendLater():
+            is_later = isinstance(verdict, SendLater)
+            return _sending_later(stored, policy, now) if is_later else _sending(stored, saga)
         case CallPerson():
             return Alert(verdict.why, verdict.severity)
         case Keep():
@@ -144,6 +146,19 @@ def _sending(stored: StoredLetter, saga: Saga | None) -> Plan:
     if stored.replays < MOST_SENDS:
         return Repeat()
     return Alert("it runs into the delivery limit again and again", Severity.CRITICAL)
+
+
+def _sending_later(stored: StoredLetter, policy: ReplayPolicy, now: datetime) -> Plan:
+    """It was sent, and has not come back (that reopens it): so its service has taken it."""
+    if stored.replays and stored.status is Status.REPLAYING:
+        return Close(Status.RESOLVED, "sent again; it reopens if it comes back")
+    due = stored.last_seen + policy.pause(stored.replays)
+    if stored.replays < policy.limit:
+        return LookAgain(due, Status.OPEN) if now < due else Repeat()
+    times = "1 replay" if stored.replays == 1 else f"{stored.replays} replays"
+    still = f"still fails after {times}" if stored.replays else "fails"
+    letter = stored.letter
+    return Alert(f"{letter.participant}'s handler of {letter.type} {still}", Severity.CRITICAL)
 
 
 def _moved_on(stored: StoredLetter, why: str) -> Plan:

@@ -26,7 +26,7 @@ from dlq_worker.planning import (
 from dlq_worker.rows import StoredLetter
 from dlq_worker.sending import repetition_of, replay_of
 from dlq_worker.statuses import Severity, Status
-from dlq_worker.triage import SendAgain, triage
+from dlq_worker.triage import SendAgain, SendLater, triage
 from messaging import codec
 from messaging.errors import SagaError, Unavailable
 from messaging.port import Broker, Outgoing, Receipt
@@ -101,15 +101,17 @@ class Recovery:
     async def _work_on(
         self, transaction: DatabaseTransaction, stored: StoredLetter
     ) -> _Errand | None:
-        seen = await letters.look_at_saga(transaction, stored.letter.saga_id)
-        verdict = triage(stored.letter, seen.saga)
+        seen = await letters.look_around(transaction, stored.letter)
+        verdict = triage(stored.letter, seen.saga, seen.choreographed)
         step = plan(stored, verdict, seen.saga, self._policy, transaction.now)
         match step:
             case Replay() | Answer() | Repeat():
                 message = self._message(stored, step, seen.saga)
                 if message is not None:
                     await _lease(transaction, stored, seen)
-                    is_closing = stored.send_requested and not isinstance(verdict, SendAgain)
+                    is_closing = stored.send_requested and not isinstance(
+                        verdict, SendAgain | SendLater
+                    )
                     return _Errand(stored, message, _action(step), is_closing)
                 await letters.change(transaction, stored.id, send_requested=False)
                 await self._call_person(transaction, stored, seen, _UNSENDABLE)

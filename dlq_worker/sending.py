@@ -13,6 +13,7 @@ from messaging.contract import (
     command_id_for,
     participant_of,
 )
+from messaging.events import EVENT_NAME, HEADERS
 from messaging.port import Outgoing
 from messaging.reading import MAX_ATTEMPT
 from messaging.topology import Names
@@ -20,12 +21,11 @@ from orchestrator.saga.state import Saga
 
 # What a program may need of the original; nothing of what the broker or others have added.
 _KEPT_HEADERS: Final = (
-    "saga-type",
     "saga-direction",
     "saga-command-id",
     "saga-attempt",
     "saga-database-epoch",
-    "traceparent",
+    *HEADERS,
 )
 
 
@@ -62,9 +62,10 @@ def repetition_of(names: Names, letter: DeadLetter) -> Outgoing | None:
     exchange = exchange_for(names, letter)
     if exchange is None or letter.type is None:
         return None
+    to_one_service = letter.queue if letter.place is Place.EVENTS else None
     return Outgoing(
         exchange=exchange,
-        routing_key=letter.type,
+        routing_key=to_one_service or letter.type,
         type=letter.type,
         body=letter.body,
         correlation_id=letter.saga_id,
@@ -83,6 +84,8 @@ def exchange_for(names: Names, letter: DeadLetter) -> str | None:
             return names.replies
         case Place.COMMANDS if letter.destination and _is_own(letter):
             return names.commands
+        case Place.EVENTS if EVENT_NAME.fullmatch(letter.type):
+            return names.events
         case _:
             return None
 

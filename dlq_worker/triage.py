@@ -15,8 +15,10 @@ from messaging.contract import (
     participant_of,
 )
 from messaging.errors import ProtocolError
+from messaging.events import decode_event
 from messaging.port import Delivery
 from orchestrator.saga.state import Saga, SagaState, Step, StepStatus
+from orchestrator.store.event_log import Standing
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +36,11 @@ class AnswerForParticipant:
 @dataclass(frozen=True, slots=True)
 class SendAgain:
     """A valid message that only ran into the delivery limit: at most three times."""
+
+
+@dataclass(frozen=True, slots=True)
+class SendLater:
+    """An event that its service failed at: again after pauses, then call a person."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +72,9 @@ class Superseded:
     why: str
 
 
-Verdict = Recover | AnswerForParticipant | SendAgain | CallPerson | Keep | Wait | Superseded
+Verdict = (
+    Recover | AnswerForParticipant | SendAgain | SendLater | CallPerson | Keep | Wait | Superseded
+)
 
 PERSONAL_REASONS: Final = {
     "start_conflict": CallPerson(
@@ -76,8 +85,15 @@ PERSONAL_REASONS: Final = {
 """Rejections that say something about the sender, not about the message."""
 
 
-def triage(letter: DeadLetter, saga: Saga | None) -> Verdict:
-    """What to do with `letter`, whose saga, if it has one that exists, is `saga`."""
+HANDLER_FAILED: Final = "handler_failed"
+"""Why a choreographed service rejects an event that is as it should be."""
+
+
+def triage(letter: DeadLetter, saga: Saga | None, choreographed: Standing | None = None) -> Verdict:
+    """What to do with `letter`, whose saga, if it has one that exists, is `saga`.
+
+    `choreographed`: how it stands in the recorder's log, for letters about that.
+    """
     match letter.origin:
         case Origin.COMPENSATION:
             return _exhausted_compensation(letter, saga)
@@ -85,6 +101,8 @@ def triage(letter: DeadLetter, saga: Saga | None) -> Verdict:
             return _exhausted_action(letter, saga)
         case Origin.LATE_SUCCESS:
             return CallPerson(letter.error or "a step succeeded after its saga had ended")
+        case Origin.QUIET:
+            return _gone_quiet(letter, choreographed)
         case Origin.REJECTED:
             return _rejected(letter, saga)
         case Origin.BROKER:
@@ -112,7 +130,7 @@ def has_moved(letter: DeadLetter, saga: Saga | None) -> bool | None:
     step = step_of(letter, saga)
     if letter.place is Place.REPLIES:
         return saga is not None and (step is None or not _is_outstanding(step))
-    if letter.saga_id is None:
+    if letter.saga_id is None or letter.place is Place.EVENTS:
         return None
     if letter.type == "CancelSaga":
         return saga is not None and _is_cancelled(saga)
@@ -147,11 +165,23 @@ def _exhausted_action(letter: DeadLetter, saga: Saga | None) -> Verdict:
             return Superseded(f"step {step.name} is {step.status}")
 
 
+def _gone_quiet(letter: DeadLetter, standing: Standing | None) -> Verdict:
+    if standing is None:
+        return CallPerson("its saga is not in the recorder's log")
+    if standing.ended_at is not None:
+        return Superseded(f"its saga has {standing.state}")
+    if standing.events != letter.headers.get("saga-events"):
+        return Superseded(f"its saga has gone on: {standing.last_event}")
+    return CallPerson(f"{letter.error}; a retry sends the last events again")
+
+
 def _rejected(letter: DeadLetter, saga: Saga | None) -> Verdict:
     if letter.reason in PERSONAL_REASONS:
         return PERSONAL_REASONS[letter.reason]
     if letter.place is Place.COMMANDS:
         return _command(letter, saga)
+    if letter.place is Place.EVENTS and letter.reason == HANDLER_FAILED:
+        return SendLater()
     return Keep(f"rejected: {letter.reason}")
 
 
@@ -159,11 +189,11 @@ def _given_up_by_broker(letter: DeadLetter, saga: Saga | None) -> Verdict:
     match letter.place:
         case Place.COMMANDS:
             return _command(letter, saga)
-        case Place.STARTS | Place.REPLIES if problem := _problem_with(letter):
+        case Place.STARTS | Place.REPLIES | Place.EVENTS if problem := _problem_with(letter):
             return Keep(problem)
         case Place.REPLIES if saga is None:
             return Keep("its saga is not in the database")
-        case Place.STARTS | Place.REPLIES:
+        case Place.STARTS | Place.REPLIES | Place.EVENTS:
             return SendAgain()
         case Place.NONE:
             return Keep("it came by a way that nobody uses")
@@ -172,7 +202,7 @@ def _given_up_by_broker(letter: DeadLetter, saga: Saga | None) -> Verdict:
 
 
 def _problem_with(letter: DeadLetter) -> str | None:
-    """Why a start or a reply cannot be processed, however often it is sent."""
+    """Why a start, a reply or an event cannot be processed, however often it is sent."""
     if not letter.is_whole:
         return "it is too large"
     arrival = Delivery(
@@ -188,11 +218,9 @@ def _problem_with(letter: DeadLetter) -> str | None:
         content_encoding=letter.properties.get("content_encoding"),
         headers=letter.headers,
     )
+    decode = {Place.REPLIES: codec.decode_reply, Place.EVENTS: decode_event}
     try:
-        if letter.place is Place.REPLIES:
-            codec.decode_reply(arrival)
-        else:
-            codec.decode_start(arrival)
+        decode.get(letter.place, codec.decode_start)(arrival)
     except ProtocolError as error:
         return str(error)
     return None

@@ -10,12 +10,24 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from messaging.topology import Names, Topology, declared_arguments, installation
+from messaging.topology import (
+    Names,
+    Topology,
+    declared_arguments,
+    installation,
+    joined,
+    listening,
+    recording,
+)
 
 ORCHESTRATOR: Final = "orchestrator"
 DLQ_WORKER: Final = "dlq-worker"
 CLIENT: Final = "client"
 OPERATOR: Final = "operator"
+RECORDER: Final = "recorder"
+
+Listeners = Mapping[str, Iterable[str]]
+"""The types of events that each choreographed service listens to."""
 
 _NOTHING: Final = "^$"
 _HASHING: Final = "rabbit_password_hashing_sha256"
@@ -33,13 +45,18 @@ class Grant:
     dead_letter_keys: str | None = None  # the routing keys it may write to the dead exchange
 
 
-def grants(names: Names, participants: Iterable[str]) -> tuple[Grant, ...]:
+def grants(
+    names: Names, participants: Iterable[str], listeners: Listeners | None = None
+) -> tuple[Grant, ...]:
     """The users of an installation, each with the least that its program needs.
 
     A participant's user has the participant's name: replies are accepted by it when
     SAGA_REQUIRE_USER_ID is on. It may write dead letters about its own queue only.
     """
     everything = f"^{re.escape(names.namespace)}\\."
+    services = {name: [names.commands_for(name)] for name in participants}
+    for name in listeners or {}:
+        services.setdefault(name, []).append(names.choreography_of(name))
     return (
         Grant(
             user=ORCHESTRATOR,
@@ -48,7 +65,7 @@ def grants(names: Names, participants: Iterable[str]) -> tuple[Grant, ...]:
         ),
         Grant(
             user=DLQ_WORKER,
-            write=_one_of(names.starts, names.commands, names.replies, names.dead),
+            write=_one_of(names.starts, names.commands, names.replies, names.events, names.dead),
             read=_one_of(names.dead_letters),
         ),
         Grant(user=CLIENT, write=_one_of(names.starts)),
@@ -59,7 +76,8 @@ def grants(names: Names, participants: Iterable[str]) -> tuple[Grant, ...]:
             read=everything,
             tags=("management",),
         ),
-        *(_participant_grant(names, participant) for participant in sorted(set(participants))),
+        *([_recorder_grant(names)] if listeners else []),
+        *(_service_grant(names, name, queues) for name, queues in sorted(services.items())),
     )
 
 
@@ -77,6 +95,7 @@ def definitions(
     broker_major: int = 4,
     password_hashes: Mapping[str, str] | None = None,
     max_queue_bytes: int | None = None,
+    listeners: Listeners | None = None,
 ) -> dict[str, Any]:
     """What `rabbitmqctl import_definitions` and `definitions.import_backend` take, as a dict.
 
@@ -85,8 +104,8 @@ def definitions(
     policy bounds every work queue; a full queue refuses publishes and loses nothing.
     """
     services = sorted(set(participants))
-    users = grants(names, services)
-    topology = installation(names, services)
+    users = grants(names, services, listeners)
+    topology = installation_with(names, services, listeners)
     return {
         "vhosts": [{"name": vhost}],
         "users": [_user(grant, password_hashes or {}) for grant in users],
@@ -99,13 +118,34 @@ def definitions(
     }
 
 
-def _participant_grant(names: Names, participant: str) -> Grant:
-    queue = names.commands_for(participant)
+def installation_with(
+    names: Names, participants: Iterable[str], listeners: Listeners | None = None
+) -> Topology:
+    """All of an installation, with what choreographed services add."""
+    topology = installation(names, participants)
+    if not listeners:
+        return topology
+    return joined(topology, listening(names, listeners), recording(names))
+
+
+def _recorder_grant(names: Names) -> Grant:
     return Grant(
-        user=participant,
-        write=_one_of(names.replies, names.dead),
-        read=_one_of(queue),
-        dead_letter_keys=_one_of(f"rejected.{queue}"),
+        user=RECORDER,
+        write=_one_of(names.events, names.dead),
+        read=_one_of(names.event_log),
+        dead_letter_keys=_one_of("quiet"),
+    )
+
+
+def _service_grant(names: Names, service: str, queues: Sequence[str]) -> Grant:
+    """A service that executes commands, reacts to events, or both."""
+    targets = {names.commands_for(service): names.replies}
+    written = [targets.get(queue, names.events) for queue in queues]
+    return Grant(
+        user=service,
+        write=_one_of(*written, names.dead),
+        read=_one_of(*queues),
+        dead_letter_keys=_one_of(*(f"rejected.{queue}" for queue in queues)),
     )
 
 
@@ -155,7 +195,7 @@ def _policies(names: Names, vhost: str, max_bytes: int | None) -> Iterator[dict[
     yield {
         "vhost": vhost,
         "name": f"{names.namespace}-work-queues",
-        "pattern": rf"^{namespace}\.(starts|replies|commands\..+)$",
+        "pattern": rf"^{namespace}\.(starts|replies|commands\..+|choreography\..+)$",
         "apply-to": "queues",
         "priority": 0,
         "definition": {"max-length-bytes": max_bytes},

@@ -4,6 +4,8 @@ import hashlib
 from typing import Final
 
 from messaging.contract import MAX_BODY_BYTES
+from messaging.events import CAUSES, MAX_CAUSES
+from messaging.events import HEADERS as EVENT_HEADERS
 from messaging.port import Delivery
 from messaging.texts import within
 
@@ -23,6 +25,7 @@ _KEPT_HEADERS: Final = (
     "saga-destination",
     "saga-first-message-id",
     "traceparent",
+    *(name for name in EVENT_HEADERS if name not in {"saga-type", "traceparent"}),
 )
 _INTEGERS: Final = range(-(2**63), 2**63)  # what an AMQP header has room for
 
@@ -43,7 +46,8 @@ def kept_headers(delivery: Delivery) -> dict[str, str | int]:
     return {
         name: value
         for name in _KEPT_HEADERS
-        if (value := delivery.headers.get(name)) is not None and _is_short(value)
+        if (value := delivery.headers.get(name)) is not None
+        and (_is_short(value) or _is_chain(name, value))
     }
 
 
@@ -63,6 +67,11 @@ def kept_body(body: bytes) -> tuple[bytes, dict[str, str | int]]:
         return body, {}
     digest = hashlib.sha256(body).hexdigest()
     return body[:KEPT_BYTES], {"saga-body-size": len(body), "saga-body-sha256": digest}
+
+
+def _is_chain(name: str, value: object) -> bool:
+    """The ids of the events that led to this one."""
+    return name == CAUSES and isinstance(value, str) and len(value) <= MAX_CAUSES
 
 
 def _is_short(value: object) -> bool:

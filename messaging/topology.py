@@ -81,6 +81,15 @@ class Names:
         """The queue of a participant's commands."""
         return f"{self.commands}.{participant}"
 
+    def choreography_of(self, service: str) -> str:
+        """The queue of the events that a choreographed service listens to."""
+        return f"{self.namespace}.choreography.{service}"
+
+    @property
+    def event_log(self) -> str:
+        """The queue of the recorder, which hears every event."""
+        return f"{self.namespace}.event-log"
+
     def exchanges(self) -> tuple[Exchange, ...]:
         return (
             Exchange(name=self.starts, type="direct"),
@@ -105,6 +114,42 @@ def installation(names: Names, participants: Iterable[str]) -> Topology:
             *(_command_binding(names, service) for service in services),
             Binding(exchange=names.dead, queue=names.dead_letters, routing_key="#"),
         ),
+    )
+
+
+def listening(names: Names, services: Mapping[str, Iterable[str]]) -> Topology:
+    """What is added for choreographed services: the types of events that each listens to.
+
+    Each queue is bound by its own name, too: by that, one service alone gets an event again.
+    """
+    queues = {service: names.choreography_of(service) for service in sorted(services)}
+    return Topology(
+        exchanges=(),
+        queues=tuple(_work_queue(names, queue) for queue in queues.values()),
+        bindings=tuple(
+            Binding(exchange=names.events, queue=queue, routing_key=key)
+            for service, queue in queues.items()
+            for key in (*sorted(set(services[service])), queue)
+        ),
+    )
+
+
+def recording(names: Names) -> Topology:
+    """What is added for the recorder: every event, for its log."""
+    queue = names.event_log
+    return Topology(
+        exchanges=(),
+        queues=(_work_queue(names, queue),),
+        bindings=(Binding(exchange=names.events, queue=queue, routing_key="#"),),
+    )
+
+
+def joined(*parts: Topology) -> Topology:
+    """All of them as one."""
+    return Topology(
+        exchanges=tuple(each for part in parts for each in part.exchanges),
+        queues=tuple(each for part in parts for each in part.queues),
+        bindings=tuple(each for part in parts for each in part.bindings),
     )
 
 

@@ -23,7 +23,7 @@ class Participant:
     """
 
     def __init__(self, name: str) -> None:
-        self.name = _checked("participant", name)
+        self.name = checked_name("participant", name)
         self._handlers: dict[str, Handler] = {}
         self._preparations: list[Prepare] = []
 
@@ -80,7 +80,7 @@ class Participant:
     def _registering(
         self, name: str, direction: Direction, *, is_external: bool, is_batched: bool
     ) -> Callable[[H], H]:
-        _checked("command", name)
+        checked_name("command", name)
 
         def register(function: H) -> H:
             if name in self._handlers:
@@ -99,7 +99,8 @@ class Participant:
         return register
 
 
-def _checked(kind: str, name: object) -> str:
+def checked_name(kind: str, name: object) -> str:
+    """`name`, or DefinitionError."""
     if not (isinstance(name, str) and _NAME.fullmatch(name)):
         raise DefinitionError(
             f"{name!r} is no {kind} name: a letter, then at most 99 letters, digits, _ or -"

@@ -19,10 +19,11 @@ from chassis.settings import ParticipantSettings
 from messaging.brokers import broker_for
 from messaging.errors import ConfigurationError, DefinitionError
 from messaging.port import Broker
-from messaging.topology import Names, installation
+from messaging.topology import Names, Topology, installation, joined, listening
+from participants.choreography.definition import Choreography
 from participants.inbox import Inbox
 from participants.participant import Participant
-from participants.runner import Runner, inbox_for, refuse_duplicates
+from participants.runner import Hosted, Runner, inbox_for, refuse_duplicates
 
 NAME: Final = "participants"
 
@@ -47,7 +48,7 @@ def run(targets: Sequence[str], **flags: Any) -> int:
 
 
 async def serve(
-    participants: Sequence[Participant],
+    participants: Sequence[Hosted],
     settings: ParticipantSettings,
     stopping: asyncio.Event,
     observe: Observe,
@@ -82,7 +83,7 @@ async def serve(
 
 
 def _broker(
-    participants: Sequence[Participant], settings: ParticipantSettings, observe: Observe
+    participants: Sequence[Hosted], settings: ParticipantSettings, observe: Observe
 ) -> Broker:
     names = Names(settings.namespace)
 
@@ -92,11 +93,20 @@ def _broker(
     return broker_for(
         settings.amqp_url.get_secret_value(),
         names=names,
-        topology=installation(names, [each.name for each in participants]),
+        topology=topology_of(names, participants),
         mode=settings.topology,
         app_id=NAME,
         on_change=on_change,
     )
+
+
+def topology_of(names: Names, participants: Sequence[Hosted]) -> Topology:
+    """What these participants and choreographed services use on the broker."""
+    services = [each.name for each in participants if isinstance(each, Participant)]
+    listeners = {
+        each.name: each.reactions.keys() for each in participants if isinstance(each, Choreography)
+    }
+    return joined(installation(names, services), listening(names, listeners))
 
 
 def _inbox(settings: ParticipantSettings, participants: int) -> Inbox:
@@ -107,7 +117,7 @@ def _inbox(settings: ParticipantSettings, participants: int) -> Inbox:
 
 
 def _runner(
-    participants: Sequence[Participant],
+    participants: Sequence[Hosted],
     settings: ParticipantSettings,
     broker: Broker,
     inbox: Inbox,
@@ -135,7 +145,7 @@ async def _consuming(runner: Runner, broker: Broker, timeout: float) -> None:
     await broker.wait_ready(timeout)
 
 
-def load_participants(targets: Sequence[str]) -> Sequence[Participant]:
+def load_participants(targets: Sequence[str]) -> Sequence[Hosted]:
     """The participants named by `MODULE` (all that are defined in it) or `MODULE:ATTR`.
 
     Modules are imported with the current directory on the path. Raises ConfigurationError.
@@ -146,23 +156,26 @@ def load_participants(targets: Sequence[str]) -> Sequence[Participant]:
     return found
 
 
-def _in_target(target: str) -> Iterator[Participant]:
+def _in_target(target: str) -> Iterator[Hosted]:
     name, colon, attribute = target.partition(":")
     module = imported(name)
     if colon:
         yield _attribute(module, attribute, target)
         return
-    everything = [each for each in vars(module).values() if isinstance(each, Participant)]
+    everything = [
+        each for each in vars(module).values() if isinstance(each, Participant | Choreography)
+    ]
     if not everything:
         raise ConfigurationError(
-            f'module {name!r} defines no participant; write `service = Participant("Name")` in it'
+            f'module {name!r} defines no participant; write `service = Participant("Name")`'
+            ' or `service = Choreography("Name")` in it'
         )
     yield from everything
 
 
-def _attribute(module: ModuleType, attribute: str, target: str) -> Participant:
+def _attribute(module: ModuleType, attribute: str, target: str) -> Hosted:
     found = getattr(module, attribute, None)
-    if not isinstance(found, Participant):
+    if not isinstance(found, Participant | Choreography):
         kind = "nothing" if found is None else f"a {type(found).__name__}"
-        raise ConfigurationError(f"{target!r} is {kind}, not a Participant")
+        raise ConfigurationError(f"{target!r} is {kind}, not a Participant or a Choreography")
     return found

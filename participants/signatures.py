@@ -49,7 +49,7 @@ class Handler:
         try:  # as JSON, which is what came: strict models then still accept dates and ids
             return self.model.model_validate_json(json.dumps(_body(command)))
         except ValidationError as error:
-            raise CommandRefused(f"{self.name} refused: {_problems(error)}") from error
+            raise CommandRefused(f"{self.name} refused: {problems_of(error)}") from error
 
     def _no_session(self) -> "AsyncSession":
         raise ConfigurationError(
@@ -67,7 +67,7 @@ def handler_of(
     is_batched: bool,
 ) -> Handler:
     """The handler, or DefinitionError saying what is wrong with `function`."""
-    model = _model_of(name, function)
+    model = model_of(name, function)
     is_async = inspect.iscoroutinefunction(function)
     if is_batched and (is_external or not is_async):
         why = "has effects outside" if is_external else "is no `async def`"
@@ -94,25 +94,27 @@ def _body(command: Command) -> Mapping[str, Any]:
     return {**command.data, **reserved, "original_result": command.original_result}
 
 
-def _problems(error: ValidationError) -> str:
+def problems_of(error: ValidationError, what: str = "command") -> str:
     """Where and why, without the values: they may be personal data."""
     problems = error.errors(include_url=False, include_context=False, include_input=False)
     texts = [
-        f"{'.'.join(str(part) for part in problem['loc']) or 'command'}: {problem['msg']}"
+        f"{'.'.join(str(part) for part in problem['loc']) or what}: {problem['msg']}"
         for problem in problems[:_KEPT_PROBLEMS]
     ]
     more = len(problems) - len(texts)
     return "; ".join([*texts, *([f"and {more} more"] if more else [])])
 
 
-def _model_of(name: str, function: HandlerFunction) -> type[BaseModel] | None:
+def model_of(
+    name: str, function: Callable[..., Any], *, what: str = "command", remedy: str = _REMEDY
+) -> type[BaseModel] | None:
     """The model that the first parameter's annotation asks for; None for a plain dict."""
-    annotation = _annotation_of_command(name, function)
+    annotation = _annotation_of(name, function, what, remedy)
     if annotation in {dict, Mapping} or get_origin(annotation) in {dict, Mapping}:
         return None
     if not (isinstance(annotation, type) and issubclass(annotation, BaseModel)):
         raise DefinitionError(
-            f"the handler of {name!r} annotates its command as {annotation!r};"
+            f"the handler of {name!r} annotates its {what} as {annotation!r};"
             " use a pydantic model or dict"
         )
     if annotation.model_config.get("extra") == "forbid":
@@ -123,8 +125,8 @@ def _model_of(name: str, function: HandlerFunction) -> type[BaseModel] | None:
     return annotation
 
 
-def _annotation_of_command(name: str, function: HandlerFunction) -> Any:
-    remedy = _REMEDY.format(name=getattr(function, "__name__", "handler"))
+def _annotation_of(name: str, function: Callable[..., Any], what: str, remedy: str) -> Any:
+    remedy = remedy.format(name=getattr(function, "__name__", "handler"))
     try:
         parameters = list(inspect.signature(function).parameters.values())
     except (TypeError, ValueError) as error:
@@ -132,17 +134,17 @@ def _annotation_of_command(name: str, function: HandlerFunction) -> Any:
     positional = {inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD}
     if len(parameters) != 2 or any(each.kind not in positional for each in parameters):
         raise DefinitionError(
-            f"the handler of {name!r} does not take exactly (command, context); {remedy}"
+            f"the handler of {name!r} does not take exactly ({what}, context); {remedy}"
         )
     annotation = parameters[0].annotation
     if annotation is inspect.Parameter.empty:
-        raise DefinitionError(f"the handler of {name!r} has no annotation of command; {remedy}")
+        raise DefinitionError(f"the handler of {name!r} has no annotation of {what}; {remedy}")
     if not isinstance(annotation, str):
         return annotation
     try:
         return get_type_hints(function)[parameters[0].name]
     except (NameError, AttributeError, TypeError, SyntaxError) as error:
         raise DefinitionError(
-            f"the annotation {annotation!r} of {name!r}'s command cannot be read: {error};"
+            f"the annotation {annotation!r} of {name!r}'s {what} cannot be read: {error};"
             " define the model at the top of the module"
         ) from error

@@ -74,11 +74,11 @@ class SqlInbox:
 
     def __init__(self, url: str, *, connections: int = 10) -> None:
         self.engine: Final[AsyncEngine] = engine_for(url, connections)
-        self._gate: _Gate = _SingleWriter() if is_sqlite(self.engine) else nullcontext
+        self.gate: Final[_Gate] = _SingleWriter() if is_sqlite(self.engine) else nullcontext
 
     async def prepare(self, preparations: Sequence[Prepare]) -> None:
         with translated():
-            async with self._gate(), self.engine.begin() as connection:
+            async with self.gate(), self.engine.begin() as connection:
                 if not is_sqlite(self.engine):
                     lock = text("SELECT pg_advisory_xact_lock(:lock)")
                     await connection.execute(lock, {"lock": _LOCK})
@@ -90,7 +90,7 @@ class SqlInbox:
     async def claim(self, saga_id: str, step_name: str) -> AsyncIterator[Claim]:
         key = Key(saga_id, step_name)
         with as_unavailable():
-            async with self._gate(), self.engine.connect() as connection:
+            async with self.gate(), self.engine.connect() as connection:
                 with translated():
                     entry = await _locked_entry(connection, key)
                 claim = _SqlClaim(connection, key, entry)
@@ -105,7 +105,7 @@ class SqlInbox:
         self, keys: Collection[Key], *, is_divisible: bool
     ) -> AsyncIterator[Mapping[Key, SharedClaim]]:
         with as_unavailable():
-            async with self._gate(), self.engine.connect() as connection:
+            async with self.gate(), self.engine.connect() as connection:
                 with as_conflict():
                     held = await hold(connection, keys, is_divisible=is_divisible)
                 try:
@@ -130,7 +130,7 @@ class SqlInbox:
         purged = 0
         with translated():
             while True:
-                async with self._gate(), self.engine.begin() as connection:
+                async with self.gate(), self.engine.begin() as connection:
                     count = await purge_some(connection)
                 purged += count
                 if count < _PURGED_AT_A_TIME:

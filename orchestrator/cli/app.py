@@ -5,6 +5,7 @@ from typing import Annotated, Any, Final
 import typer
 
 from orchestrator.cli import (
+    choreographies,
     database,
     dead_letters,
     demonstration,
@@ -36,6 +37,7 @@ def app() -> typer.Typer:
     root.add_typer(_orchestrator(), name="orchestrator", rich_help_panel=_PROGRAMS)
     root.add_typer(_participants(), name="participants", rich_help_panel=_PROGRAMS)
     root.add_typer(_dlq(), name="dlq", rich_help_panel=_PROGRAMS)
+    root.add_typer(_choreography(), name="choreography", rich_help_panel=_PROGRAMS)
     _add(root, "start", sagas.start, _SAGAS)
     _add(root, "list", sagas.list_, _SAGAS)
     _add(root, "show", sagas.show, _SAGAS)
@@ -70,6 +72,15 @@ def _dlq() -> typer.Typer:
     _add(group, "retry", dead_letters.retry, "Act")
     _add(group, "resolve", dead_letters.resolve, "Act")
     _add(group, "discard", dead_letters.discard, "Act")
+    return group
+
+
+def _choreography() -> typer.Typer:
+    group = _group("Sagas without an orchestrator, and their recorder.")
+    _add(group, "run", choreographies.run, "The program")
+    _add(group, "list", choreographies.list_, "Look")
+    _add(group, "show", choreographies.show, "Look")
+    _add(group, "replay", choreographies.replay, "Act")
     return group
 
 

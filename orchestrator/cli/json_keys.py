@@ -48,8 +48,31 @@ _SAGA: Final[Keys] = {
     "wake_at": "when the clock looks at it, or null; in a list it may be earlier than needed",
 }
 
+_CHOREOGRAPHY: Final[Keys] = {
+    "saga_id": "its id",
+    "saga_type": "as the service says that began it; empty if nobody has said",
+    "state": "`open`, `completed` or `failed`",
+    "is_quiet": "open, and without an event for `quiet_after`",
+    "events": "how many were recorded",
+    "last_event": "the type of the last one",
+    "last_service": "who emitted it, or null",
+    "started_at": "when it was started",
+    "last_event_at": "when the last one was recorded",
+    "quiet_after": "in seconds",
+    "ended_at": "null until an event has ended it",
+}
+
 LISTED: Final = frozenset(
-    {"list", "dlq list", "dlq groups", "dlq ack", "dlq retry", "dlq resolve", "dlq discard"}
+    {
+        "list",
+        "choreography list",
+        "dlq list",
+        "dlq groups",
+        "dlq ack",
+        "dlq retry",
+        "dlq resolve",
+        "dlq discard",
+    }
 )
 """Commands that print an array of such objects."""
 
@@ -105,6 +128,18 @@ JSON_KEYS: Final[Mapping[str, Keys]] = {
         "`effect_stands` or `effect_missing`), `saga_id`, `saga_type`, `step_name`, `detail`, "
         "`remedy`, `is_safe` (`--repair` does it), `is_repaired`, `dead_letters` (their numbers)",
         "judged": "with `--nothing-lost` or `--all-in-doubt`: of how many sagas; else null",
+    },
+    "choreography list": _CHOREOGRAPHY,
+    "choreography show": {
+        **_CHOREOGRAPHY,
+        "story": "every event below its cause: `event_id`, `type`, `service`, `cause` (an event's "
+        "id, or null), `ends` (`completed`, `failed` or null), `at`, `times_seen`, `body_bytes`, "
+        "`data`, `depth`, `gap` (what is missing, or null)",
+        "replays": "what was sent again: `event_id`, `at`, `by`, `reason`, `sent_at` (or null)",
+    },
+    "choreography replay": {
+        "saga_id": "its id",
+        "events": "those that are sent again, as in `choreography show`",
     },
     "dlq list": _LETTER,
     "dlq groups": {

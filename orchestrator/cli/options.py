@@ -73,6 +73,14 @@ def saga_state(text: object) -> str:
     return str(text)
 
 
+def choreography_state(text: object) -> str:
+    from orchestrator.store.choreographies import STATES
+
+    if str(text) not in STATES:
+        raise typer.BadParameter(f"{text!r} is no state; use one of {', '.join(STATES)}")
+    return str(text)
+
+
 def person(by: str | None) -> str:
     """Who does it: by default whoever the operating system says we are."""
     import getpass
@@ -120,6 +128,7 @@ Modules = Annotated[
     list[str] | None,
     typer.Argument(
         metavar="MODULE[:CLASS]",
-        help="Saga definitions: their participants' queues belong to it.",
+        help="Saga definitions, whose participants' queues belong to it, or choreographed "
+        "services.",
     ),
 ]

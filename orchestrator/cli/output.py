@@ -24,6 +24,7 @@ STYLES: Final = {
     "failed": "red",
     "compensation_failed": "bold red",
     "open": "red",
+    "quiet": "bold red",
     "replaying": "yellow",
     "resolved": "green",
     "ok": "green",

@@ -1,20 +1,23 @@
 """What `saga topology` does, and what it prints."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 from rich.console import RenderableType
 from rich.text import Text
 
 from chassis.exit_codes import ExitCode
+from chassis.modules import imported
 from chassis.settings import Settings, load
-from messaging.definitions import definitions
+from messaging.definitions import definitions, installation_with
 from messaging.errors import ConfigurationError
-from messaging.topology import Names, Topology, installation
+from messaging.topology import Names, Topology
 from orchestrator.cli.listing import Column, Listing
 from orchestrator.cli.output import Output, print_json, print_line, print_parts
 from orchestrator.cli.wording import counted
 from orchestrator.registry import load_definitions
+from participants import Choreography
 
 _EXCHANGES: Final = (Column(title="exchange"), Column(title="type"))
 _QUEUES: Final = (Column(title="queue"), Column(title="arguments", is_elastic=True))
@@ -22,8 +25,7 @@ _BINDINGS: Final = (Column(title="exchange"), Column(title="routing key"), Colum
 
 
 def perform_show(modules: Sequence[str], output: Output) -> int:
-    names, participants = installed(modules)
-    topology = installation(names, participants)
+    topology = installed(modules).topology
     if output is Output.JSON:
         print_json(as_json(topology))
     else:
@@ -34,7 +36,7 @@ def perform_show(modules: Sequence[str], output: Output) -> int:
 async def perform_declare(modules: Sequence[str], output: Output) -> int:
     from messaging.rabbitmq import declare
 
-    topology = installation(*installed(modules))
+    topology = installed(modules).topology
     await declare(broker_url(), topology)
     if output is Output.JSON:
         print_json(as_json(topology))
@@ -46,7 +48,7 @@ async def perform_declare(modules: Sequence[str], output: Output) -> int:
 async def perform_verify(modules: Sequence[str], output: Output) -> int:
     from messaging.rabbitmq import verify
 
-    topology = installation(*installed(modules))
+    topology = installed(modules).topology
     differences = await verify(broker_url(), topology)
     if output is Output.JSON:
         print_json({"is_as_it_should_be": not differences, "differences": differences})
@@ -61,11 +63,12 @@ async def perform_verify(modules: Sequence[str], output: Output) -> int:
 def perform_definitions(
     modules: Sequence[str], *, vhost: str, broker_major: int, max_queue_bytes: int | None
 ) -> int:
-    names, participants = installed(modules)
+    found = installed(modules)
     print_json(
         definitions(
-            names,
-            participants,
+            found.names,
+            found.participants,
+            listeners=found.listeners,
             vhost=vhost,
             broker_major=broker_major,
             max_queue_bytes=max_queue_bytes,
@@ -74,10 +77,41 @@ def perform_definitions(
     return ExitCode.DONE
 
 
-def installed(modules: Sequence[str]) -> tuple[Names, frozenset[str]]:
-    """The names on the broker, and the participants that these definitions know."""
-    participants = load_definitions(modules).participants if modules else frozenset[str]()
-    return Names(load(Settings).namespace), participants
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Installed:
+    """The names on the broker, and the services that are known by modules."""
+
+    names: Names
+    participants: frozenset[str] = frozenset()
+    listeners: Mapping[str, frozenset[str]] = field(default_factory=dict)
+
+    @property
+    def topology(self) -> Topology:
+        return installation_with(self.names, self.participants, self.listeners)
+
+
+def installed(modules: Sequence[str]) -> Installed:
+    """What these modules need: saga definitions, and choreographed services."""
+    listeners = {}
+    sagas = []
+    for target in modules:
+        found = _choreographed(target)
+        listeners.update({each.name: frozenset(each.reactions) for each in found})
+        if not found:
+            sagas.append(target)
+    return Installed(
+        names=Names(load(Settings).namespace),
+        participants=load_definitions(sagas).participants if sagas else frozenset(),
+        listeners=listeners,
+    )
+
+
+def _choreographed(target: str) -> Sequence[Choreography]:
+    """The choreographed services in a module; none, if sagas are defined in it."""
+    name, _, attribute = target.partition(":")
+    known = vars(imported(name))
+    named = [known.get(attribute)] if attribute else list(known.values())
+    return [each for each in named if isinstance(each, Choreography)]
 
 
 def broker_url() -> str:

@@ -63,7 +63,15 @@ def test_the_contract_is_complete() -> None:
 
 
 def test_the_summary_of_no_command_is_cut(saga: Saga) -> None:
-    for group in ((), ("dlq",), ("db",), ("topology",), ("orchestrator",), ("participants",)):
+    for group in (
+        (),
+        ("dlq",),
+        ("choreography",),
+        ("db",),
+        ("topology",),
+        ("orchestrator",),
+        ("participants",),
+    ):
         ran = saga(*group, "--help")
         assert ran.code == 0
         assert not re.search(r"\w\.\.\.$", ran.out, re.MULTILINE)

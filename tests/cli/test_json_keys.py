@@ -1,13 +1,16 @@
 """What commands print in JSON is what the reference page says, key for key."""
 
 import re
+from datetime import timedelta
 
 import pytest
 from cli_stories import REFUND_EXHAUSTED, letter_of, stored
 from command_lines import Saga, put
 
+from messaging.events import Event, SagaContext
 from orchestrator.cli.json_keys import JSON_KEYS, LISTED
 from orchestrator.store.database import DatabaseStore
+from orchestrator.store.event_log import Heard, record
 
 DRILL = "orchestrator.testing.drill.examples.bank_transfer"
 LINES = {
@@ -18,6 +21,9 @@ LINES = {
     "list": ("list",),
     "show": ("show", "order-42"),
     "reconcile": ("reconcile",),
+    "choreography list": ("choreography", "list"),
+    "choreography show": ("choreography", "show", "order-42"),
+    "choreography replay": ("choreography", "replay", "order-42"),
     "dlq list": ("dlq", "list"),
     "dlq groups": ("dlq", "groups"),
     "dlq show": ("dlq", "show", "1"),
@@ -41,6 +47,10 @@ def _trouble(database: str, monkeypatch: pytest.MonkeyPatch) -> None:
 
     async def put_trouble(store: DatabaseStore) -> int:
         saga = await stored(store, "order-42", REFUND_EXHAUSTED)
+        async with store.transaction() as transaction:
+            placed = Event(type="Placed", event_id="e-1", saga=SagaContext(saga_id="order-42"))
+            heard = Heard(event=placed, headers={}, body=b'{"saga_id": "order-42"}')
+            await record(transaction, heard, timedelta(minutes=1))
         return await letter_of(store, saga, is_alerted=True)
 
     monkeypatch.setenv("SAGA_AMQP_URL", "memory://")
@@ -59,6 +69,16 @@ def test_the_keys_are_those_of_the_page(path: str, saga: Saga) -> None:
     shown = value[0] if path in LISTED else value
     expected = set(JSON_KEYS[path]) - (ONLY_WITH_WAIT if path == "start" else set())
     assert set(shown) == expected
+
+
+@pytest.mark.usefixtures("_trouble")
+def test_the_keys_inside_a_story_are_named_as_well(saga: Saga) -> None:
+    replayed = saga("choreography", "replay", "order-42", "-o", "json").value
+    page = saga("choreography", "show", "order-42", "-o", "json").value
+    for part in ("story", "replays"):
+        named = set(re.findall(r"`(\w+)`", JSON_KEYS["choreography show"][part]))
+        assert set(page[part][0]) <= named, part
+    assert set(replayed["events"][0]) <= set(page["story"][0])
 
 
 @pytest.mark.usefixtures("_trouble")

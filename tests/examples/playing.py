@@ -20,9 +20,10 @@ from typing import Any
 import aio_pika
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
+from messaging.topology import Names
 from orchestrator import SagaClient
 from orchestrator.store.views import SagaView
-from participants import Participant
+from participants import Choreography, Participant
 from participants.examples.accounting import Books
 from participants.sql_engine import engine_for
 from tests.product import audit
@@ -80,11 +81,13 @@ class Example:
     fill: Callable[[AsyncConnection], Awaitable[None]]
     balance: Callable[[AsyncEngine, Collection[str]], Awaitable[Books]]
     people: Callable[[Scene], Awaitable[None]] | None = None
+    choreograph: Callable[["Example", Installation], Awaitable["Played"]] | None = None
 
-    @property
-    def queues_of_services(self) -> Sequence[str]:
-        found = vars(import_module(f"participants.examples.{self.module}")).values()
-        return [each.name for each in found if isinstance(each, Participant)]
+    def queues_of_services(self, names: Names) -> Sequence[str]:
+        found = list(vars(import_module(f"participants.examples.{self.module}")).values())
+        commands = [names.commands_for(one.name) for one in found if isinstance(one, Participant)]
+        listeners = [one.name for one in found if isinstance(one, Choreography)]
+        return [*commands, *map(names.choreography_of, listeners), names.event_log]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -135,11 +138,15 @@ def place_for(example: Example, amqp_url: str, postgres_url: str) -> Iterator[Pl
 def play(example: Example, place: Place, folder: Path) -> Played:
     """Run the programs, start every saga, and wait until all have ended."""
     with installed(place, folder) as installation:
-        installation.orchestrator(f"orchestrator.examples.{example.module}")
+        if example.choreograph:
+            installation.recorder()
+        else:
+            installation.orchestrator(f"orchestrator.examples.{example.module}")
         installation.service(f"participants.examples.{example.module}")
         asyncio.run(_fill(example, place))
         installation.start()
-        return asyncio.run(_played(example, installation))
+        perform = example.choreograph or _played
+        return asyncio.run(perform(example, installation))
 
 
 async def _fill(example: Example, place: Place) -> None:
@@ -183,5 +190,5 @@ async def _remove_topology(example: Example, place: Place) -> None:
     await remove_topology(place)
     async with await aio_pika.connect(place.amqp_url, timeout=10) as connection:
         channel = await connection.channel()
-        for service in example.queues_of_services:
-            await channel.queue_delete(place.names.commands_for(service))
+        for queue in example.queues_of_services(place.names):
+            await channel.queue_delete(queue)

@@ -8,6 +8,7 @@ import pytest
 from tests.examples.approval_cases import APPROVAL
 from tests.examples.bank_cases import BANK_TRANSFER
 from tests.examples.catalogue import EXAMPLES
+from tests.examples.choreography_cases import ORDER_CHOREOGRAPHY, PlayedChoreography
 from tests.examples.page import ROOT, documentation_of, page_of, shown_in
 from tests.examples.playing import Example, Played, place_for, play
 from tests.examples.shop_cases import SHOP_ORDER
@@ -77,6 +78,23 @@ def test_an_order_has_the_steps_it_needs_and_what_was_shipped_comes_back(played:
     assert played.undone("here-0") == ["ship", "charge", "redeem_voucher", "take_stock"]
     assert played.undone("away-0") == ["ship", "charge", "take_stock"]
     assert played.undone("sent-0") == ["send_download", "charge"]
+    assert list(page_of(played)) == shown_of(played)
+
+
+@playing(ORDER_CHOREOGRAPHY)
+def test_services_without_an_orchestrator_undo_what_they_did(played: Played) -> None:
+    assert isinstance(played, PlayedChoreography)
+    assert list(played.problems) == []
+    assert played.story("away-0") == [
+        "OrderPlaced",
+        "InventoryReserved",
+        "PaymentProcessed",
+        "ShipmentFailed",
+        "PaymentRefunded",
+        "InventoryReleased",
+        "OrderCancelled",
+    ]
+    assert "PaymentRefunded" not in played.story("poor-0")
     assert list(page_of(played)) == shown_of(played)
 
 

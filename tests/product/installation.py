@@ -188,6 +188,17 @@ class Installation:
         """`saga dlq run`."""
         return self._daemon(name, ["dlq", "run"], settings)
 
+    def recorder(self, *, name: str = "recorder", **settings: str) -> Daemon:
+        """`saga choreography run`."""
+        return self._daemon(name, ["choreography", "run"], settings)
+
+    def choreographed(self, module: str, *services: str, **settings: str) -> Sequence[Daemon]:
+        """`saga participants run MODULE:SERVICE`, a daemon for each service."""
+        return [
+            self._daemon(service, ["participants", "run", f"{module}:{service}"], settings)
+            for service in services
+        ]
+
     def daemon(self, name: str) -> Daemon:
         [found] = [each for each in self.daemons if each.name == name]
         return found

@@ -14,6 +14,7 @@ from sqlalchemy import Connection, inspect, text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from messaging.errors import ConfigurationError
+from orchestrator.store.choreographies import choreographies, choreography_replays, saga_events
 from orchestrator.store.engines import database_url_of, engine_for
 from orchestrator.store.migrations import current, upgrade
 from orchestrator.store.queries import list_sagas
@@ -23,7 +24,17 @@ from orchestrator.store.tables import saga_history, saga_locks, sagas
 
 pytest_plugins = ["conformance.store_fixtures"]
 
-OURS = {sagas.name, saga_history.name, saga_locks.name}
+OURS = {
+    each.name
+    for each in (
+        sagas,
+        saga_history,
+        saga_locks,
+        choreographies,
+        saga_events,
+        choreography_replays,
+    )
+}
 
 
 async def _execute(database_url: str, statement: str) -> None:
