@@ -28,7 +28,7 @@ class Finding:
     field: str | None = None
 
 
-_SCALARS: Final = frozenset({"string", "number", "integer", "boolean", "null"})
+_SCALARS: Final = frozenset({"string", "number", "integer", "boolean"})
 
 
 def verified(
@@ -149,9 +149,9 @@ def _misfit(given: Schema, wanted: Schema) -> str | None:
 
 
 def _kinds(schema: Schema) -> frozenset[str]:
-    """`object`, `array`, `scalar`; empty if nothing is said."""
-    types = _types(schema)
-    return frozenset("scalar" if each in _SCALARS - {"null"} else each for each in types)
+    """`object`, `array`, `scalar`; empty if nothing is said, or that it may be null."""
+    types = _types(schema) - {"null"}
+    return frozenset("scalar" if each in _SCALARS else each for each in types)
 
 
 def _types(schema: Schema) -> frozenset[str]:

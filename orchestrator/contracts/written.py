@@ -33,7 +33,12 @@ def read_contract(path: Path) -> Document:
         raise ConfigurationError(
             f"{str(path)!r} is no AsyncAPI 3 document; `saga contract MODULE` writes one"
         )
-    return _resolved(found, found, 0)  # type: ignore[no-any-return]
+    return resolved(found)
+
+
+def resolved(document: Document) -> Document:
+    """The document with each reference within it replaced by what it points at."""
+    return _inlined(document, document, 0)  # type: ignore[no-any-return]
 
 
 def messages_in(document: Document) -> Mapping[str, Any]:
@@ -96,17 +101,17 @@ def _data(payload: Mapping[str, Any]) -> Mapping[str, Any]:
     return {key: value for key, value in payload.items() if key not in RESERVED_KEYS}
 
 
-def _resolved(node: Any, root: Any, depth: int) -> Any:
+def _inlined(node: Any, root: Any, depth: int) -> Any:
     """With each reference within the document replaced by what it points at."""
     if depth > _MAX_DEPTH:
         return {}
     match node:
         case {"$ref": str(reference)} if reference.startswith("#/"):
-            return _resolved(_target(reference, root), root, depth + 1)
+            return _inlined(_target(reference, root), root, depth + 1)
         case dict():
-            return {key: _resolved(value, root, depth + 1) for key, value in node.items()}
+            return {key: _inlined(value, root, depth + 1) for key, value in node.items()}
         case list():
-            return [_resolved(each, root, depth + 1) for each in node]
+            return [_inlined(each, root, depth + 1) for each in node]
         case _:
             return node
 
