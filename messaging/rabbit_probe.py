@@ -70,9 +70,7 @@ class Probe:
         for key in (*ReplyType, self._names.replies):
             await within(RPC_SECONDS, self._channel.queue_bind(queue, self._names.replies, key))
         await within(RPC_SECONDS, self._channel.queue_bind(queue, self._names.dead, "#"))
-        await within(
-            RPC_SECONDS, self._channel.basic_consume(queue, self._on_message, no_ack=True)
-        )
+        await within(RPC_SECONDS, self._channel.basic_consume(queue, self._on_message, no_ack=True))
 
     async def ask(self, message: Outgoing, *, message_id: str) -> None:
         """Publish, confirmed. Raises NotFound if no queue takes it."""

@@ -64,9 +64,7 @@ def _agreements(wanted: Wanted, handled: Mapping[str, Handled]) -> tuple[Agreeme
     """Of the definitions without what the handlers accept: that is to be found out."""
     if wanted.contract is not None:
         return agreements_in(read_contract(wanted.contract))
-    answering = {
-        name: replace(each, model=None, accepts=None) for name, each in handled.items()
-    }
+    answering = {name: replace(each, model=None, accepts=None) for name, each in handled.items()}
     return agreements_of(outlines_of(load_definitions(wanted.sagas)), answering)
 
 
@@ -103,8 +101,7 @@ def _examples(path: Path | None) -> Examples:
         raise ConfigurationError(f"the examples {str(path)!r} cannot be read: {error}") from error
     if not isinstance(found, dict) or not all(isinstance(each, dict) for each in found.values()):
         raise ConfigurationError(
-            f"{str(path)!r} is no object of objects; write "
-            '{"Mail.Send": {"order_id": "42"}}'
+            f'{str(path)!r} is no object of objects; write {{"Mail.Send": {{"order_id": "42"}}}}'
         )
     return found
 

@@ -1,6 +1,6 @@
 """What orchestrator and participants agree on, command by command, drawn from definitions. Pure."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Final
 

@@ -141,9 +141,7 @@ def _queue(queue: Queue, of: Iterable[str]) -> dict[str, Any]:
     }
 
 
-def _route(
-    exchange: str, kind: str, key: str, of: Sequence[str] | None = None
-) -> dict[str, Any]:
+def _route(exchange: str, kind: str, key: str, of: Sequence[str] | None = None) -> dict[str, Any]:
     told = {"name": exchange, "type": kind, "durable": True, "autoDelete": False}
     binding = {"is": "routingKey", "exchange": told, "bindingVersion": VERSION}
     return {

@@ -112,9 +112,7 @@ def passages(outline: Outline, layout: Layout, answers: Answers) -> tuple[Passag
     return tuple(_passage(step, before, data, gathered) for step, before, data in found)
 
 
-def _passage(
-    step: SagaStep, before: Fields, example: Mapping[str, Any], end: Fields
-) -> Passage:
+def _passage(step: SagaStep, before: Fields, example: Mapping[str, Any], end: Fields) -> Passage:
     """The compensation carries at least what was there before; what has come since, perhaps."""
     after = Fields(
         known={**end.known, **before.known}, sure=before.sure, is_complete=end.is_complete

@@ -176,9 +176,7 @@ class Interview:
             if delivery.correlation_id == command.saga_id:
                 return None, [Breach(field="command", detail=_rejected(delivery))]
 
-    def _note(
-        self, command: Command, check: str, detail: str, field: str | None = None
-    ) -> None:
+    def _note(self, command: Command, check: str, detail: str, field: str | None = None) -> None:
         level = Level.PROBLEM if field else Level.OK
         destination = command.destination
         self.findings.append(
@@ -219,9 +217,7 @@ def _rejected(delivery: Delivery) -> str:
     return f"was rejected to {delivery.routing_key}: {reason}: {why}"
 
 
-async def settle_in(
-    probe: Probe, names: Names, participant: str, *, is_declared: bool
-) -> None:
+async def settle_in(probe: Probe, names: Names, participant: str, *, is_declared: bool) -> None:
     """Make sure that nobody else is at home, and listen. Raises Refused if somebody is."""
     for queue in (names.replies, names.dead_letters):
         stock = await probe.stock(queue)

@@ -135,7 +135,10 @@ def end_messages(outline: Outline, data: Fields) -> dict[str, Message]:
 def other_events() -> dict[str, Message]:
     about = {"saga_id": _ID, "saga_type": _NAME, "step_name": _NAME}
     said = {
-        "SagaCompensationDeadLettered": ("a compensation has used up its retries", {"error": _TEXT}),
+        "SagaCompensationDeadLettered": (
+            "a compensation has used up its retries",
+            {"error": _TEXT},
+        ),
         "SagaInterventionResolved": ("a person has acted", {"by": _TEXT, "reason": _TEXT}),
     }
     return {
@@ -144,9 +147,7 @@ def other_events() -> dict[str, Message]:
     }
 
 
-def _message(
-    kind: str, about: str, *, payload: Schema, headers: Schema | None = None
-) -> Message:
+def _message(kind: str, about: str, *, payload: Schema, headers: Schema | None = None) -> Message:
     return {
         "name": kind,
         "title": kind,

@@ -31,9 +31,7 @@ class Outline:
     problem: str | None = None  # why there is no layout
 
 
-def outlines_of(
-    registry: Registry, given: Sequence[Mapping[str, Any]] = ()
-) -> tuple[Outline, ...]:
+def outlines_of(registry: Registry, given: Sequence[Mapping[str, Any]] = ()) -> tuple[Outline, ...]:
     """One outline for each definition, by type; `given` data take the place of the examples."""
     definitions = sorted(registry.definitions, key=lambda each: each.saga_type)
     return tuple(outline_of(each, given) for each in definitions)

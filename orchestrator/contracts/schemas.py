@@ -28,7 +28,7 @@ def schema_of(model: "type[BaseModel]", *, sent: bool) -> Schema:
     """The model's schema without references: as what it sends looks, or what it accepts."""
     mode: Literal["serialization", "validation"] = "serialization" if sent else "validation"
     written = model.model_json_schema(mode=mode, by_alias=not sent)
-    return _inlined(written, written.get("$defs", {}), ())
+    return _inlined(written, written.get("$defs", {}), ())  # type: ignore[no-any-return]
 
 
 def _inlined(node: Any, known: Mapping[str, Any], within: tuple[str, ...]) -> Any:
@@ -117,28 +117,29 @@ def sample_of(schema: Schema, depth: int = 0) -> Any:
     for key in ("const", "default"):
         if key in schema:
             return schema[key]
-    for key in ("examples", "enum", "anyOf", "oneOf", "allOf"):
+    for key in ("examples", "enum"):
         if schema.get(key):
-            first = schema[key][0]
-            return first if key in {"examples", "enum"} else sample_of(first, depth + 1)
+            return schema[key][0]
+    for key in ("anyOf", "oneOf", "allOf"):
+        if schema.get(key):
+            return sample_of(schema[key][0], depth + 1)
+    return None if depth > _MAX_DEPTH else _sample_by_kind(schema, depth)
+
+
+def _sample_by_kind(schema: Schema, depth: int) -> Any:
     kind = schema.get("type", "string")
-    if isinstance(kind, list):
-        kind = kind[0]
-    match kind:
-        case _ if depth > _MAX_DEPTH:
-            return None
+    match kind[0] if isinstance(kind, list) else kind:
         case "object":
-            needed = required_of(schema)
-            fields = {key: each for key, each in fields_of(schema).items() if key in needed}
-            return {key: sample_of(each, depth + 1) for key, each in fields.items()}
+            fields, needed = fields_of(schema), required_of(schema)
+            return {key: sample_of(fields[key], depth + 1) for key in fields if key in needed}
         case "array":
             return _sample_items(schema, depth)
         case "integer" | "number":
             return _sample_number(schema)
         case "string":
             return _sample_text(schema)
-        case _:
-            return _SAMPLES.get(kind)
+        case other:
+            return _SAMPLES.get(other)
 
 
 def _sample_items(schema: Schema, depth: int) -> list[Any]:

@@ -59,19 +59,20 @@ def svg(drawn: Drawn) -> str:
     parts: list[str] = []
     y, width = float(_MARGIN), 0.0
     for outline, layout in drawn:
-        lines, size = _plan(heading(outline, layout), layout.plan, y)
+        lines, area = _plan(heading(outline, layout), layout.plan, y)
         parts += lines
-        y, width = y + size[1] + _PLANS, max(width, size[0])
+        y, width = y + area[1] + _PLANS, max(width, area[0])
     height = y - _PLANS + _MARGIN
     titles = ", ".join(dict.fromkeys(outline.saga_type for outline, _ in drawn))
+    size = f'width="{width:g}" height="{height:g}"'
+    head = f'<svg xmlns="http://www.w3.org/2000/svg" {size} viewBox="0 0 {width:g} {height:g}"'
     return "\n".join(
         [
-            f'<svg xmlns="http://www.w3.org/2000/svg" width="{width:g}" height="{height:g}" '
-            f'viewBox="0 0 {width:g} {height:g}" role="img">',
+            f'{head} role="img">',
             f"<title>{escape(titles)}</title>",
             f"<style>{_STYLE}</style>",
             f"<defs>{_MARKERS}</defs>",
-            f'<rect width="{width:g}" height="{height:g}" fill="#ffffff"/>',
+            f'<rect {size} fill="#ffffff"/>',
             *parts,
             "</svg>\n",
         ]
@@ -190,7 +191,7 @@ def _arrow(kind: str, marker: str, start: float, stop: float, y: float) -> str:
     return f'<path class="{kind}" d="M{start:g} {y:g}H{stop:g}" marker-end="url(#{marker})"/>'
 
 
-def _box(kind: str, x: float, y: float, width: float, height: float, round_: float) -> str:  # noqa: PLR0913, PLR0917
+def _box(kind: str, x: float, y: float, width: float, height: float, round_: float) -> str:
     size = f'x="{x:g}" y="{y:g}" width="{width:g}" height="{height:g}" rx="{round_:g}"'
     return f'<rect class="{kind}" {size}/>'
 

@@ -105,7 +105,9 @@ def _dot_plan(name: str, plan: Sequence[PlannedStep]) -> Iterator[str]:
     yield f'{name}start [label="start" {_DOT_END}];'
     yield f'{name}done [label="completed" {_DOT_END}];'
     for number, stage in enumerate(stages):
-        undone = [f"{name}c{number}_{place};" for place, step in enumerate(stage) if step.compensation]
+        undone = [
+            f"{name}c{number}_{place};" for place, step in enumerate(stage) if step.compensation
+        ]
         members = [*(f"{name}s{number}_{place};" for place in range(len(stage))), *undone]
         yield f"{{ rank=same; {' '.join(members)} }}"
         for place, step in enumerate(stage):
@@ -113,8 +115,10 @@ def _dot_plan(name: str, plan: Sequence[PlannedStep]) -> Iterator[str]:
             words = [step.name, step.action, patience(step)]
             words += ["point of no return"] if step.pivot else []
             yield f"{name}s{number}_{place} [label={_dot_text(*words)} {look}];"
-    nodes = [[f"{name}s{number}_{place}" for place in range(len(stage))]
-             for number, stage in enumerate(stages)]
+    nodes = [
+        [f"{name}s{number}_{place}" for place in range(len(stage))]
+        for number, stage in enumerate(stages)
+    ]
     for before, after in pairwise([[f"{name}start"], *nodes, [f"{name}done"]]):
         yield f"{{ {' '.join(before)} }} -> {{ {' '.join(after)} }};"
     yield from _dot_way_back(name, stages)
