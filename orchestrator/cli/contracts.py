@@ -98,8 +98,8 @@ def verify(
     orchestrator uses: one in use is refused (exit code 4).
 
     Example:
-    saga participants verify participants.examples.order_fulfillment --sagas orchestrator.examples.order_fulfillment
-    saga participants verify shop.services --contract asyncapi.json
+    saga participants verify shop.services --sagas shop.sagas
+    saga participants verify shop.services:mail --contract asyncapi.json
     SAGA_NAMESPACE=trial saga participants verify --running Mail --contract asyncapi.json
     """
     from orchestrator.cli.session import complete

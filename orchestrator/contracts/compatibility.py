@@ -153,8 +153,7 @@ def _of_step(
     if changed:
         detail = f"{', '.join(changed)} changed; it keeps its own"
         yield _point(saga, Kind.PLAN_CHANGED, detail, strands=False, step_name=name)
-    for field in _no_longer_sent(saga, old, new):
-        yield _not_sent(saga, new, field, release)
+    yield from _not_sent(saga, new, _no_longer_sent(saga, old, new), release)
 
 
 def _no_longer_sent(saga: Saga, old: PlannedStep, new: PlannedStep) -> list[str]:
@@ -164,25 +163,17 @@ def _no_longer_sent(saga: Saga, old: PlannedStep, new: PlannedStep) -> list[str]
     return sorted(set(sent) - set(new.payload))
 
 
-def _not_sent(saga: Saga, new: PlannedStep, field: str, release: Release) -> Point:
-    """A handler that cannot do without it would refuse every new saga."""
+def _not_sent(saga: Saga, new: PlannedStep, missed: list[str], release: Release) -> Iterator[Point]:
+    """A handler that cannot do without a field would refuse every new saga."""
     handler = (release.handled or {}).get(new.action)
-    is_needed = handler is not None and field in handler.needs
-    consequence = (
-        f"{new.action} needs it, and new sagas would fail there"
-        if is_needed
-        else "this saga still sends it: handlers get commands with and without"
-    )
-    detail = f"new plans do not send {field!r}; {consequence}"
-    return _point(
-        saga,
-        Kind.FIELD_NOT_SENT,
-        detail,
-        strands=is_needed,
-        step_name=new.name,
-        destination=new.action,
-        field=field,
-    )
+    needed = [field for field in missed if handler is not None and field in handler.needs]
+    where = {"step_name": new.name, "destination": new.action}
+    for field in needed:
+        detail = f"new plans do not send {field!r}; the handler needs it, and new sagas would fail"
+        yield _point(saga, Kind.FIELD_NOT_SENT, detail, strands=True, field=field, **where)
+    if others := ", ".join(field for field in missed if field not in needed):
+        detail = f"new plans do not send {others}; this saga does, so handlers get both"
+        yield _point(saga, Kind.FIELD_NOT_SENT, detail, strands=False, field=others, **where)
 
 
 def _of_commands(saga: Saga, release: Release) -> Iterator[Point]:

@@ -9,7 +9,16 @@ from command_lines import Saga, put
 from orchestrator.cli.json_keys import JSON_KEYS, LISTED
 from orchestrator.store.database import DatabaseStore
 
+ORDERS = "orchestrator.examples.order_fulfillment"
 LINES = {
+    "participants verify": (
+        *("participants", "verify", "participants.examples.order_fulfillment"),
+        *("--sagas", ORDERS),
+    ),
+    "definitions list": ("definitions", "list", ORDERS),
+    "definitions show": ("definitions", "show", ORDERS),
+    "definitions validate": ("definitions", "validate", ORDERS),
+    "definitions compat": ("definitions", "compat", ORDERS),
     "start": ("start", "Order", "--data", "{}"),
     "wait": ("wait", "order-42", "--timeout", "0"),
     "cancel": ("cancel", "order-42", "--reason", "x"),
