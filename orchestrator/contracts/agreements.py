@@ -89,7 +89,7 @@ def _of_step(
         uses=(Use(saga_type=saga_type, step_name=step.name, counterpart=step.compensation),),
         carries=_carried(passage.before, step, handled.get(step.action)),
         answers=answers_of(step, handled),
-        examples=(passage.example,) if passage.example else (),
+        examples=passage.examples,
     )
     if step.compensation is not None:
         yield Agreement(
@@ -98,7 +98,7 @@ def _of_step(
             uses=(Use(saga_type=saga_type, step_name=step.name, counterpart=step.action),),
             carries=_described(passage.after, handled.get(step.compensation)),
             answers=answers_of(step, handled),
-            examples=(passage.example,) if passage.example else (),
+            examples=passage.examples,
         )
 
 

@@ -70,7 +70,7 @@ class Passage:
     step: SagaStep
     before: Fields  # of the action
     after: Fields  # of the compensation: what later steps have answered may be there as well
-    example: Mapping[str, Any]  # data that its commands may carry
+    examples: tuple[Mapping[str, Any], ...]  # data that its commands may carry
 
 
 def of_schema(schema: Schema) -> Fields:
@@ -98,29 +98,37 @@ def input_of(outline: Outline, layout: Layout) -> Fields:
 
 def passages(outline: Outline, layout: Layout, answers: Answers) -> tuple[Passage, ...]:
     """The steps of one plan in its order; `answers` says what each adds to the data."""
-    now = input_of(outline, layout)
-    example = dict(layout.data[0])
+    now = gathered = input_of(outline, layout)
+    samples: dict[str, Any] = {}
+    gained: dict[str, Any] = {}
     stage, found = -1, []
-    gathered, gained = now, example
     for planned, step in zip(layout.plan, layout.steps, strict=True):
         if planned.stage != stage:  # results of one stage are there for the next
-            stage, now, example = planned.stage, gathered, gained
+            stage, now, samples = planned.stage, gathered, gained
         answer = answers(step)
         gathered = gathered.merged(answer)
-        gained = {**gained, **{key: sample_of(answer.known[key]) for key in sorted(answer.sure)}}
-        found.append((step, now, example))
-    return tuple(_passage(step, before, data, gathered) for step, before, data in found)
+        gained = gained | {key: sample_of(answer.known[key]) for key in sorted(answer.sure)}
+        found.append((step, now, samples))
+    shown = layout.data if outline.is_exemplary else ()
+    return tuple(
+        _passage(step, before, gathered, [{**data, **results} for data in shown])
+        for step, before, results in found
+    )
 
 
-def _passage(step: SagaStep, before: Fields, example: Mapping[str, Any], end: Fields) -> Passage:
+def _passage(
+    step: SagaStep, before: Fields, end: Fields, examples: Iterable[Mapping[str, Any]]
+) -> Passage:
     """The compensation carries at least what was there before; what has come since, perhaps."""
     after = Fields(
         known={**end.known, **before.known}, sure=before.sure, is_complete=end.is_complete
     )
-    shown = {k: v for k, v in example.items() if step.payload is None or k in step.payload}
     return Passage(
         step=step,
         before=before.chosen(step.payload),
         after=after.chosen(step.payload),
-        example=shown,
+        examples=tuple(
+            {k: v for k, v in data.items() if step.payload is None or k in step.payload}
+            for data in examples
+        ),
     )

@@ -150,6 +150,8 @@ def _sample_items(schema: Schema, depth: int) -> list[Any]:
 
 def _sample_number(schema: Schema) -> Any:
     above, below = schema.get("exclusiveMinimum"), schema.get("exclusiveMaximum")
+    if above is not None and below is not None and below - above <= 1:
+        return (above + below) / 2
     least = schema.get("minimum", 1 if above is None else above + 1)
     most = schema.get("maximum", max(1, least) if below is None else below - 1)
     return min(max(1, least), most)

@@ -99,7 +99,8 @@ def _of_fields(agreement: Agreement, handler: Handled) -> Iterator[Finding]:
     for field, accepted in _accepted(handler).items():
         if (why := _misfit(carries.known.get(field, {}), accepted)) is not None:
             yield _finding(agreement, Level.PROBLEM, "command", f"{field!r} {why}", field)
-    yield from _of_examples(agreement, handler)
+    if handler.needs <= carries.sure:  # else it is said already
+        yield from _of_examples(agreement, handler)
 
 
 def _of_examples(agreement: Agreement, handler: Handled) -> Iterator[Finding]:

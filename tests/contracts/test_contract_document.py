@@ -85,7 +85,9 @@ def test_the_same_definitions_give_the_same_bytes() -> None:
 
 def test_the_queues_have_our_arguments_and_the_exchanges_our_types() -> None:
     names = Names("shop")
-    document = asyncapi(contract_of("order_fulfillment", with_participants=False), names, release="1")
+    document = asyncapi(
+        contract_of("order_fulfillment", with_participants=False), names, release="1"
+    )
     services = ["InventoryService", "PaymentService", "ShippingService", "NotificationService"]
     topology = installation(names, services)
     bindings = [channel["bindings"]["amqp"] for channel in document["channels"].values()]
