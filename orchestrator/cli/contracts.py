@@ -29,8 +29,9 @@ def contract(
         ),
     ] = "-",
 ) -> int:
-    """Write down what orchestrator and participants agree on: AsyncAPI 3.0 and JSON Schema.
+    """Write the contract with participants: AsyncAPI, JSON Schema.
 
+    The document is AsyncAPI 3.0, seen from the orchestrator.
     What commands carry follows from the definitions' examples, `input`, and the `command` and
     `result` of their steps; with `--participants` also from the handlers' models. The names on
     the broker are those of SAGA_NAMESPACE.
@@ -89,7 +90,7 @@ def verify(
     ] = None,
     output: options.OutputOption = Output.TABLE,
 ) -> int:
-    """Hold participants to a contract: their handlers, or a running service.
+    """Hold participants to a contract, as code or running.
 
     The exit code is 3 if one breaks it; each breach names the field. Python modules are looked
     at and not run. With `--running` a service is sent commands of sagas made for it, `verify-…`:

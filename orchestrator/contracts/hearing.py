@@ -26,7 +26,8 @@ def wrong_with(
         wanted = " or ".join(kinds)
         told = _error_of(delivery)
         return (Breach(field="type", detail=f"is {delivery.type!r}{told}, and shall be {wanted}"),)
-    return (*_of_properties(heard, command), *_of_content(delivery, command, document))
+    found = (*_of_properties(heard, command), *_of_content(delivery, command, document))
+    return found or tuple(_as_the_orchestrator_reads_it(delivery))
 
 
 def same_but_for_its_id(first: Delivery, again: Delivery) -> Iterator[Breach]:
@@ -73,10 +74,8 @@ def _of_content(delivery: Delivery, command: Command, document: Document) -> Ite
     except ProtocolError as error:
         yield Breach(field="body", detail=error.detail)
         return
-    found = [*breaches(body, message.get("payload", {}), where="body"), *_of_body(body, command)]
-    yield from found
-    if not found:
-        yield from _as_the_orchestrator_reads_it(delivery)
+    yield from breaches(body, message.get("payload", {}), where="body")
+    yield from _of_body(body, command)
 
 
 def _of_body(body: Mapping[str, Any], command: Command) -> Iterator[Breach]:
