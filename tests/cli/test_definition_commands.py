@@ -55,7 +55,7 @@ def test_each_plan_is_shown_or_the_one_for_given_data(saga: Saga) -> None:
     assert "send_download" in digital
     assert "take_stock" not in digital
     two = saga(
-        "definitions", "show", SHOP, "--data", "{}", "--data", '{"voucher": "V"}', "-o", "json"
+        *("definitions", "show", SHOP, "-o", "json"), "--data", "{}", "--data", '{"voucher": "V"}'
     )
     assert [each["title"] for each in two.value] == ["example 1", "example 2"]
 
@@ -78,8 +78,10 @@ def test_all_that_is_wrong_is_said_at_once(saga: Saga, greedy: str) -> None:
     assert ran.code == 78
     assert ran.out.splitlines() == [
         "problem  Wrong: Wrong.run: payload lists 'b', which neither the data nor a result has",
-        "problem  no_such_module: cannot import 'no_such_module': there is no such module; is the "
-        "current directory right?",
+        (
+            "problem  no_such_module: cannot import 'no_such_module': there is no such module; is the "
+            "current directory right?"
+        ),
         "ok  OrderFulfillment: 1 plan, all in order",
     ]
 

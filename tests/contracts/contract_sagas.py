@@ -5,13 +5,13 @@ from typing import Any, cast
 
 from pydantic import BaseModel
 
+from messaging.topology import Names
 from orchestrator.contracts.agreements import Agreement, agreements_of
 from orchestrator.contracts.document import Contract, asyncapi
 from orchestrator.contracts.handled import Handled
 from orchestrator.contracts.outlines import Outline, outlines_of
 from orchestrator.definition import SagaOrchestrator, SagaStep
 from orchestrator.registry import Registry
-from messaging.topology import Names
 
 ORDER = {"order_id": "42", "cents": 990}
 

@@ -87,10 +87,14 @@ def test_a_handler_of_the_other_direction_is_no_handler() -> None:
     made.compensation("Charge")(refund)
     made.action("Refund")(refund)
     assert problems(made) == [
-        "Till.Charge None: the handler is registered as compensation, and Sale.charge sends it "
-        "as action",
-        "Till.Refund None: the handler is registered as action, and Sale.charge sends it as "
-        "compensation",
+        (
+            "Till.Charge None: the handler is registered as compensation, and Sale.charge sends it "
+            "as action"
+        ),
+        (
+            "Till.Refund None: the handler is registered as action, and Sale.charge sends it as "
+            "compensation"
+        ),
     ]
 
 

@@ -1,4 +1,4 @@
-"""The participant in Node.js keeps the contract that the order saga writes; a broken one does not."""
+"""The participant in Node.js keeps the contract of the order saga; a broken one does not."""
 
 from collections.abc import Iterator
 from pathlib import Path
