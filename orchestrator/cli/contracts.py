@@ -11,6 +11,46 @@ from orchestrator.cli.definitions import Data, Definitions, Participants
 from orchestrator.cli.output import Output
 
 
+Targets = Annotated[
+    list[str] | None,
+    typer.Argument(metavar="MODULE[:ATTR]", help="Modules with Participant objects, or one."),
+]
+ContractFile = Annotated[
+    Path | None,
+    typer.Option(metavar="FILE", help="The contract, as `saga contract` has written it."),
+]
+Sagas = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="MODULE[:CLASS]",
+        help="Saga definitions to draw the contract from; may be given several times.",
+    ),
+]
+Running = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAME",
+        help="Ask the participant of that name over the broker, whatever it is written in.",
+    ),
+]
+ExamplesFile = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FILE",
+        help="Data to ask with: a JSON object of objects by command, instead of the contract's "
+        "examples.",
+    ),
+]
+ReplyTimeout = Annotated[
+    timedelta | None,
+    typer.Option(
+        metavar="DURATION",
+        parser=options.duration,
+        help="How long to wait for each reply. [default: 10s]",
+    ),
+]
+
+
 def contract(
     modules: Definitions,
     participants: Participants = None,
@@ -48,46 +88,12 @@ def contract(
 
 
 def verify(
-    targets: Annotated[
-        list[str] | None,
-        typer.Argument(
-            metavar="MODULE[:ATTR]", help="Modules with Participant objects, or one of them."
-        ),
-    ] = None,
-    contract: Annotated[
-        Path | None,
-        typer.Option(metavar="FILE", help="The contract, as `saga contract` has written it."),
-    ] = None,
-    sagas: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="MODULE[:CLASS]",
-            help="Saga definitions to draw the contract from; may be given several times.",
-        ),
-    ] = None,
-    running: Annotated[
-        str | None,
-        typer.Option(
-            metavar="NAME",
-            help="Ask the participant of that name over the broker, whatever it is written in.",
-        ),
-    ] = None,
-    examples: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="FILE",
-            help="Data to ask with: a JSON object of objects by command, instead of the "
-            "contract's examples.",
-        ),
-    ] = None,
-    timeout: Annotated[
-        timedelta | None,
-        typer.Option(
-            metavar="DURATION",
-            parser=options.duration,
-            help="How long to wait for each reply. [default: 10s]",
-        ),
-    ] = None,
+    targets: Targets = None,
+    contract: ContractFile = None,
+    sagas: Sagas = None,
+    running: Running = None,
+    examples: ExamplesFile = None,
+    timeout: ReplyTimeout = None,
     output: options.OutputOption = Output.TABLE,
 ) -> int:
     """Hold participants to a contract, as code or running.
@@ -106,6 +112,7 @@ def verify(
     from orchestrator.cli.session import complete
     from orchestrator.cli.verify_work import Wanted, perform_verify
 
+    _check(targets, contract, sagas, running)
     wanted = Wanted(
         targets=tuple(targets or ()),
         contract=contract,
@@ -114,12 +121,11 @@ def verify(
         examples=examples,
         timeout=timeout or timedelta(seconds=10),
     )
-    _check(wanted.targets, contract, wanted.sagas, running)
     return complete(perform_verify(wanted, output))
 
 
 def _check(
-    targets: tuple[str, ...], contract: Path | None, sagas: tuple[str, ...], running: str | None
+    targets: list[str] | None, contract: Path | None, sagas: list[str] | None, running: str | None
 ) -> None:
     if bool(targets) == bool(running):
         raise typer.BadParameter("name modules, or one service with --running")

@@ -78,10 +78,8 @@ def test_all_that_is_wrong_is_said_at_once(saga: Saga, greedy: str) -> None:
     assert ran.code == 78
     assert ran.out.splitlines() == [
         "problem  Wrong: Wrong.run: payload lists 'b', which neither the data nor a result has",
-        (
-            "problem  no_such_module: cannot import 'no_such_module': there is no such module; is the "
-            "current directory right?"
-        ),
+        "problem  no_such_module: cannot import 'no_such_module': there is no such module; is "
+        "the current directory right?",
         "ok  OrderFulfillment: 1 plan, all in order",
     ]
 
