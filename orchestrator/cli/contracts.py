@@ -10,7 +10,6 @@ from orchestrator.cli import options
 from orchestrator.cli.definitions import Data, Definitions, Participants
 from orchestrator.cli.output import Output
 
-
 Targets = Annotated[
     list[str] | None,
     typer.Argument(metavar="MODULE[:ATTR]", help="Modules with Participant objects, or one."),
