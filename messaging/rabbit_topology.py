@@ -51,7 +51,7 @@ async def declare(url: str, topology: Topology) -> None:
     Raises ConfigurationError if something is there but different, or may not be declared;
     Unavailable if the broker is out of reach.
     """
-    async with _connected(url, "saga topology declare") as session:
+    async with connected(url, "saga topology declare") as session:
         await declare_on(session, topology)
 
 
@@ -61,14 +61,14 @@ async def verify(url: str, topology: Topology) -> list[str]:
     AMQP shows no bindings, and compares arguments only for a user with configure permission;
     without it, only what is missing is found.
     """
-    async with _connected(url, "saga topology verify") as session:
+    async with connected(url, "saga topology verify") as session:
         return await differences_on(session, topology)
 
 
 async def probe(url: str) -> BrokerFacts:
     """Connect, look, disconnect. Raises ConfigurationError or Unavailable."""
     address = parse_address(url)
-    async with _connected(url, "saga doctor") as session:
+    async with connected(url, "saga doctor") as session:
         properties = session.server_properties
     return BrokerFacts(
         product=str(properties.get("product", "")),
@@ -247,7 +247,8 @@ def _look_at_queue(name: str) -> _Call:
 
 
 @asynccontextmanager
-async def _connected(url: str, name: str) -> AsyncIterator[Session]:
+async def connected(url: str, name: str) -> AsyncIterator[Session]:
+    """A session by that name while it is needed; a lost one is Unavailable."""
     session = await open_session(parse_address(url), name, plain_connect)
     try:
         yield session

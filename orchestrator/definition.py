@@ -1,15 +1,18 @@
 """What a saga author writes: SagaOrchestrator, SagaStep, RetryPolicy, LockPolicy."""
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from copy import deepcopy
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import lru_cache
-from typing import Any, ClassVar, Final, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal
 
 from messaging.contract import DESTINATION, participant_of
 from messaging.errors import DefinitionError
 from orchestrator.definition_checks import (
+    check_examples,
+    check_models,
     check_on_exhausted,
     check_order,
     check_pivot_flag,
@@ -30,6 +33,9 @@ from orchestrator.mentions import texts_in
 from orchestrator.saga.locking import LockPolicy
 from orchestrator.saga.plan import ONCE, OnTimeout, PlannedStep, RetryPolicy
 
+if TYPE_CHECKING:
+    from pydantic import BaseModel
+
 DEFAULT_TIMEOUT: Final = timedelta(minutes=5)
 MAX_STEPS: Final = 200
 _UNCHANGING: Final = (str, int, float, type(None))
@@ -41,6 +47,7 @@ __all__ = [
     "SagaStep",
     "participants_of",
     "plan_for",
+    "stages_for",
 ]
 
 
@@ -52,7 +59,9 @@ class SagaStep:
     nothing to undo. `timeout` is how long a reply is awaited. `payload` lists the keys of the
     saga's data that the commands carry (default: all). After a step with `pivot` has completed
     nothing is compensated any more: the steps after it are retried until they succeed or a
-    person is called. See docs/guides/writing-a-saga.md.
+    person is called. `command` and `result`, pydantic models of what the action carries and what
+    it answers, go into the contract with the participant; nothing is checked by them while a
+    saga runs. See docs/guides/writing-a-saga.md and docs/guides/contracts.md.
     """
 
     name: str
@@ -64,6 +73,8 @@ class SagaStep:
     on_timeout: Literal["compensate", "resend"] = "compensate"
     payload: Sequence[str] | None = None
     pivot: bool = False
+    command: "type[BaseModel] | None" = None
+    result: "type[BaseModel] | None" = None
 
 
 class SagaOrchestrator:
@@ -74,12 +85,18 @@ class SagaOrchestrator:
     operator ("halt") or go ahead ("continue") when one has failed for good. `on_locked` says what
     becomes of a saga that finds one of its `locks` taken: it waits in line ("wait"), in one that
     is bounded ("queue", or a LockPolicy), or fails at once ("refuse").
+
+    `examples` are data that such sagas start with, one for each plan worth showing: diagrams and
+    contracts are drawn from them, and each must have a plan. `input` is a pydantic model of
+    those data, for the contract alone.
     """
 
     saga_type: ClassVar[str] = ""
     STEP_TIMEOUTS: ClassVar[Mapping[str, timedelta]] = {}
     on_compensation_exhausted: ClassVar[Literal["halt", "continue"]] = "halt"
     on_locked: ClassVar[LockPolicy | Literal["wait", "queue", "refuse"]] = "wait"
+    examples: ClassVar[Sequence[Mapping[str, Any]]] = ()
+    input: "ClassVar[type[BaseModel] | None]" = None
 
     def define_steps(self, data: dict[str, Any]) -> "list[SagaStep | list[SagaStep]]":
         """The steps for a saga with this data, computed once, when it starts.
@@ -99,18 +116,26 @@ class SagaOrchestrator:
 def plan_for(definition: SagaOrchestrator, data: Mapping[str, Any]) -> tuple[PlannedStep, ...]:
     """The plan of a saga with this data. Raises DefinitionError naming what is wrong."""
     name = definition.saga_type
+    steps = stages_for(definition, data)
+    timeouts = tuple(definition.STEP_TIMEOUTS.items())
+    try:
+        return _known_plan(name, steps, timeouts)
+    except TypeError:  # a step has what cannot be looked up, such as a list of keys
+        return _plan(name, steps, timeouts)
+
+
+def stages_for(
+    definition: SagaOrchestrator, data: Mapping[str, Any]
+) -> "tuple[tuple[int, SagaStep], ...]":
+    """The steps of a saga with this data as its author wrote them, each with its stage."""
+    name = definition.saga_type
     try:
         stages = definition.define_steps({key: _copy(value) for key, value in data.items()})
     except Exception as error:
         raise DefinitionError(
             f"{name}.define_steps raised {type(error).__name__}: {error}"
         ) from error
-    steps = tuple(_staged(name, stages))
-    timeouts = tuple(definition.STEP_TIMEOUTS.items())
-    try:
-        return _known_plan(name, steps, timeouts)
-    except TypeError:  # a step has what cannot be looked up, such as a list of keys
-        return _plan(name, steps, timeouts)
+    return tuple(_staged(name, stages))
 
 
 def locks_for(definition: SagaOrchestrator, data: Mapping[str, Any]) -> tuple[str, ...]:
@@ -158,13 +183,14 @@ def _copy(value: Any) -> Any:
 
 
 def participants_of(definition: SagaOrchestrator) -> frozenset[str]:
-    """The participants that the definition names, in its code or in a plan without data."""
+    """The participants that the definition names: in its code, or in a plan without data or
+    for an example."""
     texts = texts_in(type(definition))
-    declared = frozenset(participant_of(text) for text in texts if DESTINATION.fullmatch(text))
-    try:
-        return declared | participants_of_plan(plan_for(definition, {}))
-    except DefinitionError:
-        return declared
+    found = frozenset(participant_of(text) for text in texts if DESTINATION.fullmatch(text))
+    for data in ({}, *definition.examples):
+        with suppress(DefinitionError):
+            found |= participants_of_plan(plan_for(definition, data))
+    return found
 
 
 def participants_of_plan(plan: Sequence[PlannedStep]) -> frozenset[str]:
@@ -184,6 +210,9 @@ def check_definition(definition: SagaOrchestrator) -> None:
     plan = _plan_without_data(definition)
     if plan is not None:
         _check_timeouts_name_steps(definition, timeouts, plan)
+    check_models(name, input=definition.input)
+    for data in check_examples(name, definition.examples):
+        plan_for(definition, data)
 
 
 def _plan_without_data(definition: SagaOrchestrator) -> tuple[PlannedStep, ...] | None:
@@ -258,6 +287,7 @@ def _planned(
     resends = forward or on_timeout is OnTimeout.RESEND
     usual = RetryPolicy() if resends else ONCE
     timeout = timeouts.get(step.name, DEFAULT_TIMEOUT) if step.timeout is None else step.timeout
+    check_models(where, command=step.command, result=step.result)
     undoing = checked_policy(where, "compensation_retry", step.compensation_retry)
     return PlannedStep(
         name=step.name,

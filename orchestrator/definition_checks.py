@@ -3,7 +3,7 @@
 An author's mistakes are not bound by annotations, so every value comes as `object`.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import timedelta
 from typing import Any, Final
 
@@ -118,6 +118,23 @@ def checked_payload(where: str, value: object) -> tuple[str, ...] | None:
 def check_pivot_flag(where: str, value: object) -> None:
     if not isinstance(value, bool):
         raise DefinitionError(f"{where}: pivot is {shown(value)}; use True or False")
+
+
+def check_models(where: str, **models: object) -> None:
+    """Pydantic models, known by what is asked of them: workers need not load the library."""
+    for field, value in models.items():
+        if value is None or (isinstance(value, type) and hasattr(value, "model_json_schema")):
+            continue
+        raise DefinitionError(f"{where}: {field} is {shown(value)}; use a pydantic model's class")
+
+
+def check_examples(where: str, value: object) -> Iterable[Mapping[str, Any]]:
+    is_list = isinstance(value, Sequence) and not isinstance(value, str)
+    if not is_list or not all(isinstance(each, Mapping) for each in value):  # type: ignore[attr-defined]
+        raise DefinitionError(
+            f"{where}.examples is {shown(value)}; list the data of sagas, each a dict"
+        )
+    return value  # type: ignore[return-value]
 
 
 def checked_policy(where: str, field: str, value: object) -> RetryPolicy | None:

@@ -6,8 +6,10 @@ import typer
 
 from orchestrator.cli import (
     choreographies,
+    contracts,
     database,
     dead_letters,
+    definitions,
     demonstration,
     doctor,
     drilling,
@@ -21,7 +23,7 @@ from orchestrator.cli.forms import HEADINGS, SagaCommand, SagaGroup
 UsageError: Final[type[Exception]] = typer.BadParameter.__bases__[0]
 """What the library raises for a wrong command line; typer has it from click, or its own."""
 
-_TRY, _PROGRAMS, _SAGAS, _INSTALLATION = HEADINGS
+_TRY, _PROGRAMS, _DEFINITIONS, _SAGAS, _INSTALLATION = HEADINGS
 
 
 def command() -> Any:
@@ -38,6 +40,8 @@ def app() -> typer.Typer:
     root.add_typer(_participants(), name="participants", rich_help_panel=_PROGRAMS)
     root.add_typer(_dlq(), name="dlq", rich_help_panel=_PROGRAMS)
     root.add_typer(_choreography(), name="choreography", rich_help_panel=_PROGRAMS)
+    root.add_typer(_definitions(), name="definitions", rich_help_panel=_DEFINITIONS)
+    _add(root, "contract", contracts.contract, _DEFINITIONS)
     _add(root, "start", sagas.start, _SAGAS)
     _add(root, "list", sagas.list_, _SAGAS)
     _add(root, "show", sagas.show, _SAGAS)
@@ -59,6 +63,17 @@ def _orchestrator() -> typer.Typer:
 def _participants() -> typer.Typer:
     group = _group("The services that carry out commands.")
     _add(group, "run", programs.run_participants)
+    _add(group, "verify", contracts.verify)
+    return group
+
+
+def _definitions() -> typer.Typer:
+    group = _group("Saga definitions: their plans, as tables and diagrams.")
+    _add(group, "list", definitions.list_)
+    _add(group, "show", definitions.show)
+    _add(group, "validate", definitions.validate)
+    _add(group, "graph", definitions.graph)
+    _add(group, "compat", definitions.compat)
     return group
 
 

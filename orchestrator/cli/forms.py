@@ -5,7 +5,7 @@ from typing import Any, Final
 
 from typer.core import TyperCommand, TyperGroup
 
-HEADINGS: Final = ("Begin here", "Programs", "Sagas", "Installation")
+HEADINGS: Final = ("Begin here", "Programs", "Definitions", "Sagas", "Installation")
 """The order of those headings whose commands were registered in another one."""
 
 

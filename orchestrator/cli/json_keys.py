@@ -64,14 +64,8 @@ _CHOREOGRAPHY: Final[Keys] = {
 
 LISTED: Final = frozenset(
     {
-        "list",
-        "choreography list",
-        "dlq list",
-        "dlq groups",
-        "dlq ack",
-        "dlq retry",
-        "dlq resolve",
-        "dlq discard",
+        *("list", "choreography list", "definitions list", "definitions show"),
+        *("dlq list", "dlq groups", "dlq ack", "dlq retry", "dlq resolve", "dlq discard"),
     }
 )
 """Commands that print an array of such objects."""
@@ -85,6 +79,44 @@ JSON_KEYS: Final[Mapping[str, Keys]] = {
         "`verdict` (`passed`, `broke` or `not reached`), `broken` (each as `rule`, `found`, "
         "`step`), and null or `mistake`, `mistaken_step`, `cause`, `remedy`; `story`, line by "
         "line. With `--list` the first four only, and no counts",
+    },
+    "participants verify": {
+        "is_kept": "false if there is a problem",
+        "findings": "`level` (`ok`, `warning` or `problem`), `destination` (the command), `check` "
+        "(what was looked at), `field` (which one is wrong, or null), `detail`",
+    },
+    "definitions list": {
+        "saga_type": "its name",
+        "definition": "its module and class",
+        "plans": "how many different ones its examples have; 0 if there is none without data",
+        "steps": "how many different ones these plans have",
+        "participants": "the services that it names",
+        "has_examples": "false if it was planned without data",
+        "problem": "why there is no plan, or null",
+    },
+    "definitions show": {
+        "saga_type": "its name",
+        "title": "which examples have this plan; empty if there is only one",
+        "data": "these examples",
+        "on_compensation_exhausted": "`halt` or `continue`",
+        "steps": "in the order of the plan: `name`, `stage`, `action`, `compensation`, `timeout` "
+        "(seconds), `on_timeout`, `retry` and `compensation_retry` (`max_attempts`, `initial`, "
+        "`maximum`, `multiplier`, `jitter`), `payload`, `pivot`",
+    },
+    "definitions validate": {
+        "is_valid": "false if there is a problem",
+        "findings": "`saga_type` (null if the module cannot be loaded), `module`, `level` (`ok`, "
+        "`warning` or `problem`), `detail`",
+    },
+    "definitions compat": {
+        "is_compatible": "false if a finding strands sagas",
+        "sagas": "how many are in flight",
+        "stranded": "how many of them could not go on",
+        "findings": "`kind` (`type_gone`, `cannot_plan`, `participant_gone`, `command_gone`, "
+        "`field_missing`, `field_refused`, `field_not_sent`, `plan_changed` or `unreadable`), "
+        "`strands` (false: they go on by their stored plan), `saga_type`, `step_name`, "
+        "`destination` (the command), `field` (or several, with commas), `detail`, `sagas` (how "
+        "many), `examples` (ids)",
     },
     "start": {
         "saga_id": "its id",

@@ -8,6 +8,9 @@ from orchestrator.definition import SagaOrchestrator, SagaStep
 
 class ApprovalSaga(SagaOrchestrator):
     saga_type = "Approval"
+    examples = (
+        {"department": "office", "subject": "a lamp", "cents": 4_900, "supplier": "Lamps & Co."},
+    )
 
     def define_steps(self, data: dict[str, Any]) -> list[SagaStep | list[SagaStep]]:
         return [

@@ -8,6 +8,7 @@ from orchestrator.definition import RetryPolicy, SagaOrchestrator, SagaStep
 
 class BankTransferSaga(SagaOrchestrator):
     saga_type = "BankTransfer"
+    examples = ({"from_account": "alice", "to_account": "bob", "amount_cents": 1500},)
 
     def define_steps(self, data: dict[str, Any]) -> list[SagaStep | list[SagaStep]]:
         return [

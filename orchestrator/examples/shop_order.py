@@ -30,6 +30,24 @@ ISSUE_INVOICE: Final = SagaStep("issue_invoice", action="InvoiceService.Issue", 
 
 class ShopOrderSaga(SagaOrchestrator):
     saga_type = "ShopOrder"
+    examples = (
+        {"article": "lamp", "quantity": 2, "unit_cents": 1_990, "limit_cents": 90_000},
+        {
+            "article": "lamp",
+            "quantity": 50,
+            "unit_cents": 1_990,
+            "limit_cents": 190_000,
+            "voucher": "V-1",
+            "tax_number": "DE-811",
+        },
+        {
+            "article": "manual",
+            "quantity": 1,
+            "unit_cents": 990,
+            "limit_cents": 90_000,
+            "is_digital": True,
+        },
+    )
 
     def define_steps(self, data: dict[str, Any]) -> list[SagaStep | list[SagaStep]]:
         is_digital = bool(data.get("is_digital"))

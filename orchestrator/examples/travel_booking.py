@@ -10,6 +10,16 @@ PATIENCE = RetryPolicy(max_attempts=50, initial=timedelta(seconds=1), maximum=ti
 
 class TravelBookingSaga(SagaOrchestrator):
     saga_type = "TravelBooking"
+    examples = (
+        {"flight": "flight BER-LIS", "hotel": "hotel Mar", "card": "C-7", "limit_cents": 90_000},
+        {
+            "flight": "flight BER-LIS",
+            "hotel": "hotel Mar",
+            "car": "car small",
+            "card": "C-7",
+            "limit_cents": 90_000,
+        },
+    )
 
     def define_steps(self, data: dict[str, Any]) -> list[SagaStep | list[SagaStep]]:
         reservations = [

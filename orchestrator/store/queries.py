@@ -1,18 +1,21 @@
 """Reading sagas for the command line, the console and clients. Nothing here changes one."""
 
+from collections.abc import AsyncIterator
 from datetime import timedelta
 from typing import Final
 
 import sqlalchemy as sa
 
-from orchestrator.saga.state import SagaState
+from orchestrator.saga.state import Saga, SagaState
 from orchestrator.store.database import (
     OPEN_STATES,
     SAGA_COLUMNS,
     STUCK_AFTER,
+    UNFINISHED,
     DatabaseStore,
     is_stuck,
 )
+from orchestrator.store.errors import StatementRejected
 from orchestrator.store.lock_views import WAITS_FOR, locks_of
 from orchestrator.store.rows import HistoryRow, SagaRow, failure_from, saga_from
 from orchestrator.store.tables import saga_history, sagas
@@ -64,6 +67,32 @@ def _is_in(state: str) -> list[sa.ColumnElement[bool]]:
     is_open = [sagas.c.ended_at.is_(None)] if state in OPEN_STATES else []
     literal = sa.literal(state, literal_execute=state in set(SagaState))
     return [*is_open, sagas.c.state == literal]
+
+
+async def open_sagas(
+    store: DatabaseStore, *, page: int = 200
+) -> AsyncIterator[tuple[str, Saga | None]]:
+    """Every saga that has not ended, by id, the oldest first; None if this release cannot read
+    it. It is asked page by page: what is started meanwhile may be among them."""
+    place = sa.tuple_(sagas.c.created_at, sagas.c.saga_id)
+    oldest_first = sa.select(*SAGA_COLUMNS).where(UNFINISHED)
+    oldest_first = oldest_first.order_by(sagas.c.created_at, sagas.c.saga_id).limit(page)
+    query = oldest_first
+    while True:
+        async with store.reading() as connection:
+            rows = [SagaRow._make(row) for row in await connection.execute(query)]
+        for row in rows:
+            try:
+                yield row.saga_id, saga_from(row)
+            except StatementRejected:
+                yield row.saga_id, None
+        if len(rows) < page:
+            return
+        last = sa.tuple_(
+            sa.literal(rows[-1].created_at, sagas.c.created_at.type),
+            sa.literal(rows[-1].saga_id, sagas.c.saga_id.type),
+        )
+        query = oldest_first.where(place > last)
 
 
 async def show_saga(store: DatabaseStore, saga_id: str) -> SagaView | None:

@@ -121,7 +121,7 @@ def test_saga_alone_shows_its_commands_and_is_a_usage_error(saga: Saga) -> None:
 
 def test_the_headings_are_in_the_order_in_which_one_reads(saga: Saga) -> None:
     found = re.findall(r"^(\w[\w ]+):$", saga("--help").out, re.MULTILINE)
-    assert found == ["Options", "Begin here", "Programs", "Sagas", "Installation"]
+    assert found == ["Options", "Begin here", "Programs", "Definitions", "Sagas", "Installation"]
 
 
 def test_the_version_is_the_installed_one(saga: Saga) -> None:

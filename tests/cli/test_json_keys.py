@@ -13,8 +13,17 @@ from orchestrator.store.database import DatabaseStore
 from orchestrator.store.event_log import Heard, record
 
 DRILL = "orchestrator.testing.drill.examples.bank_transfer"
+ORDERS = "orchestrator.examples.order_fulfillment"
 LINES = {
     "drill": ("drill", DRILL, "--step", "debit", "--fault", "fails"),
+    "participants verify": (
+        *("participants", "verify", "participants.examples.order_fulfillment"),
+        *("--sagas", ORDERS),
+    ),
+    "definitions list": ("definitions", "list", ORDERS),
+    "definitions show": ("definitions", "show", ORDERS),
+    "definitions validate": ("definitions", "validate", ORDERS),
+    "definitions compat": ("definitions", "compat", ORDERS),
     "start": ("start", "Order", "--data", "{}"),
     "wait": ("wait", "order-42", "--timeout", "0"),
     "cancel": ("cancel", "order-42", "--reason", "x"),

@@ -25,20 +25,20 @@ LIMIT = 180.0
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(LIMIT + 60)]
 
 
-def _lasting(text: str) -> list[str]:
+def lasting(text: str) -> list[str]:
     return [" ".join(line.split()) for line in PASSING.sub(" ~ ", text).splitlines()]
 
 
-def _blocks(language: str) -> list[str]:
+def blocks(language: str) -> list[str]:
     return [text for kind, text in BLOCK.findall(WALK) if kind == language]
 
 
 def _script() -> str:
-    *steps, stop = [PROVIDED.sub("", block) for block in _blocks("")]
+    *steps, stop = [PROVIDED.sub("", block) for block in blocks("")]
     return "\n".join([*steps, "saga show order-43", stop, "wait"])
 
 
-async def _printed(script: str, folder: Path, settings: dict[str, str]) -> str:
+async def printed_by(script: str, folder: Path, settings: dict[str, str]) -> str:
     """What a shell prints that runs the script; whatever it has left behind is ended."""
     programs = Path(sys.executable).parent
     inherited = {key: text for key, text in os.environ.items() if not key.startswith("SAGA_")}
@@ -70,13 +70,11 @@ async def test_the_walk_prints_what_the_readme_shows(
         "SAGA_NAMESPACE": names.namespace,
         "SAGA_HTTP_PORT": "0",
     }
-    printed = await _printed(_script(), tmp_path, settings)
+    printed = await printed_by(_script(), tmp_path, settings)
     # The README's broker has its own user; a step that a reply has moved names that user.
     user = f"by {urlsplit(amqp_url).username}"
-    shown = [
-        line.replace("by guest", user) for block in _blocks("text") for line in _lasting(block)
-    ]
+    shown = [line.replace("by guest", user) for block in blocks("text") for line in lasting(block)]
     assert shown
-    assert [line for line in shown if line not in _lasting(printed)] == [], printed
+    assert [line for line in shown if line not in lasting(printed)] == [], printed
     for program in ("orchestrator", "participants", "dlq"):
         assert "is stopping" in (tmp_path / f"{program}.log").read_text()

@@ -263,12 +263,12 @@ class Said:
     err: str
 
 
-def saga(installation: Installation, *arguments: str) -> Said:
-    """`saga ARGUMENTS` in the installation's folder and with its settings."""
+def saga(installation: Installation, *arguments: str, **settings: str) -> Said:
+    """`saga ARGUMENTS` in the installation's folder, with its settings and these."""
     done = subprocess.run(
         [SAGA, *arguments],
         cwd=installation.folder,
-        env=_environment(installation.place.settings),
+        env=_environment({**installation.place.settings, **settings}),
         capture_output=True,
         text=True,
         check=False,

@@ -1,0 +1,1 @@
+"""What a saga's programs have agreed on: drawn from the definitions, written down, and verified."""
