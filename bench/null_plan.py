@@ -6,7 +6,8 @@ from itertools import groupby
 from typing import Final
 
 from messaging.contract import ReplyType
-from orchestrator.definition import SagaOrchestrator, plan_for
+from orchestrator.definition import SagaOrchestrator
+from orchestrator.planning import plan_for
 from orchestrator.saga.plan import PlannedStep
 
 

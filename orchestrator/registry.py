@@ -5,15 +5,9 @@ from typing import Any
 
 from chassis.modules import imported
 from messaging.errors import ConfigurationError, DefinitionError
-from orchestrator.definition import (
-    SagaOrchestrator,
-    check_definition,
-    has_locks,
-    locks_for,
-    participants_of,
-    plan_for,
-)
+from orchestrator.definition import SagaOrchestrator
 from orchestrator.lock_names import checked_policy
+from orchestrator.planning import check_definition, has_locks, locks_for, participants_of, plan_for
 from orchestrator.saga.locking import LockPolicy
 from orchestrator.saga.plan import OnExhausted, PlannedStep
 

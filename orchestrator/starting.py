@@ -13,8 +13,9 @@ from chassis.tracing import current_traceparent
 from messaging.contract import RESERVED_KEYS, SAGA_ID
 from messaging.errors import ConfigurationError, Conflict, DefinitionError, ProtocolError
 from messaging.limits import check_data
-from orchestrator.definition import SagaOrchestrator, check_definition, locks_for, plan_for
+from orchestrator.definition import SagaOrchestrator
 from orchestrator.ids import digest_of, new_saga_id
+from orchestrator.planning import check_definition, locks_for, plan_for
 from orchestrator.saga.start import requested
 from orchestrator.store.listener import CHANNEL
 from orchestrator.store.rows import SagaRow, row_of

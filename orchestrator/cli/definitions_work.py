@@ -20,7 +20,7 @@ from orchestrator.contracts.drawing.captions import heading
 from orchestrator.contracts.drawing.svg import svg
 from orchestrator.contracts.drawing.texts import dot, mermaid
 from orchestrator.contracts.outlines import Layout, Outline, outlines_of
-from orchestrator.definition import participants_of
+from orchestrator.planning import participants_of
 from orchestrator.registry import load_definitions
 from orchestrator.saga.plan import PlannedStep, RetryPolicy
 

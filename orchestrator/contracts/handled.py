@@ -47,8 +47,9 @@ class Handled:
         return None
 
 
-def handled_by(participants: Iterable[Participant]) -> Mapping[str, Handled]:
-    """Every handler, by the destination of its commands."""
+def handled_by(hosted: Iterable[object]) -> Mapping[str, Handled]:
+    """Every handler of commands, by its destination. What takes no commands has none."""
+    participants = [each for each in hosted if isinstance(each, Participant)]
     return {
         f"{participant.name}.{name}": _handled(f"{participant.name}.{name}", handler)
         for participant in participants

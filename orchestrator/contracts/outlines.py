@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from messaging.errors import DefinitionError
-from orchestrator.definition import SagaOrchestrator, SagaStep, plan_for, stages_for
+from orchestrator.definition import SagaOrchestrator, SagaStep
+from orchestrator.planning import plan_for, stages_for
 from orchestrator.registry import Registry
 from orchestrator.saga.plan import PlannedStep
 

@@ -5,8 +5,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Final
 
-from orchestrator.definition import plan_for
 from orchestrator.examples.order_fulfillment import OrderFulfillmentSaga
+from orchestrator.planning import plan_for
 from participants.examples.books import Account
 
 SAGA_TYPE: Final = OrderFulfillmentSaga.saga_type

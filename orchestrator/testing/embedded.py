@@ -11,8 +11,9 @@ from messaging.contract import StartRequest
 from messaging.errors import ConfigurationError, Conflict, NotFound, Refused
 from messaging.limits import check_data
 from orchestrator.backoff import retry_delay
-from orchestrator.definition import SagaOrchestrator, participants_of_plan
+from orchestrator.definition import SagaOrchestrator
 from orchestrator.ids import new_saga_id
+from orchestrator.planning import participants_of_plan
 from orchestrator.saga.decide import decide
 from orchestrator.saga.state import (
     CancelRequested,

@@ -10,9 +10,10 @@ from dlq_worker.letter import read_letter
 from dlq_worker.statuses import Severity
 from messaging.topology import Names
 from orchestrator.backoff import retry_delay
-from orchestrator.definition import SagaOrchestrator, SagaStep, plan_for
+from orchestrator.definition import SagaOrchestrator, SagaStep
 from orchestrator.examples.order_fulfillment import OrderFulfillmentSaga
 from orchestrator.ids import digest_of
+from orchestrator.planning import plan_for
 from orchestrator.saga.decide import decide
 from orchestrator.saga.plan import OnExhausted, PlannedStep, RetryPolicy
 from orchestrator.saga.start import begin, requested

@@ -12,7 +12,8 @@ from pydantic import BaseModel
 from orchestrator.contracts.compatibility import Census, Kind, Release, points_of
 from orchestrator.contracts.handled import handled_by
 from orchestrator.contracts.remaining import remaining
-from orchestrator.definition import SagaOrchestrator, SagaStep, plan_for
+from orchestrator.definition import SagaOrchestrator, SagaStep
+from orchestrator.planning import plan_for
 from orchestrator.registry import Registry
 from orchestrator.saga.state import Saga, SagaState, Step, StepStatus
 from participants import Context, Participant

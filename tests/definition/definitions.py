@@ -4,7 +4,8 @@ from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any, cast
 
-from orchestrator.definition import SagaOrchestrator, plan_for
+from orchestrator.definition import SagaOrchestrator
+from orchestrator.planning import plan_for
 from orchestrator.saga.plan import PlannedStep
 
 

@@ -8,14 +8,9 @@ import pytest
 from definitions import define, plan_of
 
 from messaging.errors import DefinitionError
-from orchestrator.definition import (
-    RetryPolicy,
-    SagaOrchestrator,
-    SagaStep,
-    participants_of,
-    plan_for,
-)
+from orchestrator.definition import RetryPolicy, SagaOrchestrator, SagaStep
 from orchestrator.examples.order_fulfillment import OrderFulfillmentSaga
+from orchestrator.planning import participants_of, plan_for
 from orchestrator.saga.plan import ONCE, OnTimeout, PlannedStep
 
 HOUR = timedelta(hours=1)

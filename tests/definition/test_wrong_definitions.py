@@ -9,7 +9,8 @@ import pytest
 from definitions import define
 
 from messaging.errors import DefinitionError
-from orchestrator.definition import RetryPolicy, SagaOrchestrator, SagaStep, plan_for
+from orchestrator.definition import RetryPolicy, SagaOrchestrator, SagaStep
+from orchestrator.planning import plan_for
 from orchestrator.registry import Registry
 
 SECOND = timedelta(seconds=1)

@@ -22,7 +22,7 @@ from messaging.errors import ConfigurationError, DefinitionError
 from messaging.rabbit_url import parse_address
 from orchestrator import RetryPolicy, SagaOrchestrator, SagaStep
 from orchestrator.cli.given import json_object
-from orchestrator.definition import plan_for
+from orchestrator.planning import plan_for
 from orchestrator.store.engines import database_url_of, postgres_arguments
 from participants.sql_engine import engine_for
 from tests.fuzzing.inputs import ANY_TEXT, BODIES, HUGE, mutated
