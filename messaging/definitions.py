@@ -43,6 +43,7 @@ class Grant:
     read: str = _NOTHING
     tags: tuple[str, ...] = ()
     dead_letter_keys: str | None = None  # the routing keys it may write to the dead exchange
+    event_keys: str | None = None  # the same of the exchange for events; None: any
 
 
 def grants(
@@ -67,6 +68,8 @@ def grants(
             user=DLQ_WORKER,
             write=_one_of(names.starts, names.commands, names.replies, names.events, names.dead),
             read=_one_of(names.dead_letters),
+            # An event is sent again to the one service that could not take it.
+            event_keys=rf"^{re.escape(names.choreography_of(''))}.+$",
         ),
         Grant(user=CLIENT, write=_one_of(names.starts)),
         Grant(
@@ -177,14 +180,16 @@ def _topic_permissions(
     users: Sequence[Grant], names: Names, vhost: str
 ) -> Iterator[dict[str, Any]]:
     for grant in users:
-        if grant.dead_letter_keys is not None:
-            yield {
-                "user": grant.user,
-                "vhost": vhost,
-                "exchange": names.dead,
-                "write": grant.dead_letter_keys,
-                "read": _NOTHING,
-            }
+        keys = {names.dead: grant.dead_letter_keys, names.events: grant.event_keys}
+        for exchange, written in keys.items():
+            if written is not None:
+                yield {
+                    "user": grant.user,
+                    "vhost": vhost,
+                    "exchange": exchange,
+                    "write": written,
+                    "read": _NOTHING,
+                }
 
 
 def _policies(names: Names, vhost: str, max_bytes: int | None) -> Iterator[dict[str, Any]]:

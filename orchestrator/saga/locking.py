@@ -5,12 +5,11 @@ deadlock. Whoever came earlier goes first, also where only some of their names a
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum, auto
 from typing import Final, assert_never
 
-from orchestrator.saga.changed import changed
 from orchestrator.saga.draft import Delay, Draft
 from orchestrator.saga.plan import OnExhausted, PlannedStep
 from orchestrator.saga.start import begin, refuse
@@ -170,7 +169,7 @@ def begin_under_locks(
     """Begin a requested saga if it has its locks; else it waits, due again, or fails."""
     match standing.admission:
         case Admission.GRANTED:
-            held = (changed(plan[0], locked=True), *plan[1:])
+            held = (replace(plan[0], locked=True), *plan[1:])
             return begin(
                 saga,
                 held,

@@ -112,6 +112,10 @@ async def look_at_saga(transaction: StoreTransaction, saga_id: str | None) -> Se
     return Seen(saga, saga.version) if saga else Seen()
 
 
+async def look_around(transaction: StoreTransaction, letter: DeadLetter) -> Seen:
+    return await look_at_saga(transaction, letter.saga_id)  # nobody is choreographed here
+
+
 async def change(transaction: StoreTransaction, letter_id: int, **values: Any) -> None:
     row = _by_id(transaction, letter_id)
     assert row is not None
