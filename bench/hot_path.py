@@ -18,7 +18,7 @@ import sys
 from collections import Counter
 from collections.abc import AsyncIterator, Collection, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from time import process_time
 from typing import Any, Final
@@ -26,6 +26,7 @@ from uuid import uuid4
 
 import psycopg
 
+from bench.hot_deliveries import NAMES, batches_of
 from chassis import launch
 from chassis.facts import Fact
 from chassis.logs import configure, log_fact
@@ -33,7 +34,6 @@ from chassis.metrics import Metrics
 from chassis.observers import fan_out
 from chassis.pacing import Reachability
 from messaging.port import Delivery, Outgoing, Receipt
-from messaging.topology import Names
 from orchestrator.examples.order_fulfillment import OrderFulfillmentSaga
 from orchestrator.registry import Registry
 from orchestrator.saga.state import Decision
@@ -44,7 +44,6 @@ from orchestrator.worker.intake import read_reply, read_start
 from orchestrator.worker.ledger import Senders
 from orchestrator.worker.publisher import Publisher
 
-NAMES: Final = Names("saga")
 PHASES: Final = (
     "decode",
     "begin and commit",
@@ -56,13 +55,6 @@ PHASES: Final = (
     "publish",
 )
 ROUNDS: Final = 3
-STEPS: Final = ("reserve_inventory", "process_payment", "create_shipment", "send_confirmation")
-DATA: Final = {
-    "customer_id": "customer-0042",
-    "items": [{"sku": "A-1", "quantity": 2, "price": 19.99}, {"sku": "B-7", "quantity": 1}],
-    "payment_method": "card",
-    "shipping_address": {"street": "12 Harbour Road", "city": "Tromsø", "postcode": "9008"},
-}
 
 
 class Watch:
@@ -166,47 +158,6 @@ class Bench:
         assert committed is not None, "the database went away"
         with self.watch.phase("publish"):
             await self._publisher.deliver(committed.posts, stopping)
-
-
-def batches_of(sagas: int, batch: int) -> Iterator[list[Delivery]]:
-    """The starts and replies of so many sagas, a few hundred sagas at a time."""
-    for first in range(0, sagas, batch):
-        ids = [str(uuid4()) for _ in range(first, min(first + batch, sagas))]
-        yield [_start(saga_id) for saga_id in ids]
-        for step in STEPS:
-            yield [_reply(saga_id, step) for saga_id in ids]
-
-
-def _start(saga_id: str) -> Delivery:
-    data = {"order_id": saga_id, **DATA}
-    body = {"saga_type": "OrderFulfillment", "saga_id": saga_id, "data": data}
-    return _delivery(NAMES.starts, "StartSaga", body, {})
-
-
-def _reply(saga_id: str, step: str) -> Delivery:
-    result = {f"{step}_id": str(uuid4()), f"{step}_at": "2026-11-21T02:04:00Z"}
-    body = {"saga_id": saga_id, "step_name": step, "result": result}
-    headers = {"saga-command-id": str(uuid4()), "saga-attempt": 1}
-    return _delivery(NAMES.replies, "SagaStepCompleted", body, headers)
-
-
-def _delivery(
-    queue: str, kind: str, body: Mapping[str, object], headers: Mapping[str, object]
-) -> Delivery:
-    return Delivery(
-        queue=queue,
-        exchange=queue,
-        routing_key=kind,
-        body=json.dumps(body, ensure_ascii=False).encode(),
-        tag=1,
-        session=1,
-        type=kind,
-        message_id=str(uuid4()),
-        content_type="application/json",
-        app_id="InventoryService",
-        timestamp=datetime.now(UTC).replace(microsecond=0),
-        headers=headers,
-    )
 
 
 @contextmanager

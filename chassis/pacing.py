@@ -8,7 +8,7 @@ from typing import Final
 from tenacity import RetryCallState, wait_random_exponential
 
 from chassis.facts import ConnectionChanged, Observe
-from messaging.errors import Unavailable
+from messaging.errors import Conflict, Unavailable
 
 _BACKOFF: Final = wait_random_exponential(multiplier=0.5, max=10)
 
@@ -62,6 +62,22 @@ class Pace:
             failures = 0
             if not is_busy:
                 await self.rest(interval.total_seconds(), wake)
+
+    async def until_done(self, work: Callable[[], Awaitable[object]]) -> bool:
+        """Call `work` until the database lets it through; False if we are to stop before."""
+        failures = 0
+        while not self.stopping.is_set():
+            try:
+                await work()
+            except (Unavailable, Conflict) as error:
+                if isinstance(error, Unavailable):
+                    self.database.lost(error)
+                failures += 1
+                await self.rest(backoff(failures))
+                continue
+            self.database.found()
+            return True
+        return False
 
     async def rest(self, seconds: float, wake: asyncio.Event | None = None) -> None:
         """Wait so long, or until we are to stop, or until `wake` is set, which is cleared."""

@@ -3,16 +3,15 @@
 Nothing here requeues or browses: every return of a message costs one of its deliveries.
 """
 
-import asyncio
 from collections.abc import Callable, Sequence
 
 from chassis.facts import DeadLettered, Noticed, Observe
 from chassis.failpoints import Failpoint, reach
-from chassis.pacing import Pace, backoff
+from chassis.pacing import Pace
+from chassis.receiving import received
 from dlq_worker.letter import DeadLetter, bare_letter, read_letter
 from dlq_worker.letters import keep
-from messaging.errors import Conflict, Unavailable
-from messaging.port import Broker, Consumer, Delivery
+from messaging.port import Broker, Delivery
 from messaging.topology import Names
 from orchestrator.store.database import DatabaseStore
 from orchestrator.store.errors import StatementRejected
@@ -42,7 +41,7 @@ class Intake:
         consumer = await self._broker.consume(self._names.dead_letters, prefetch=self._prefetch)
         try:
             while not pace.stopping.is_set():
-                deliveries = await _received(consumer, self._prefetch, pace.stopping)
+                deliveries = await received(consumer, self._prefetch, pace.stopping)
                 if deliveries and await self._take(deliveries, pace):
                     await reach(Failpoint.DLQ_BEFORE_ACK)
                     await consumer.ack(deliveries)
@@ -52,19 +51,7 @@ class Intake:
 
     async def _take(self, deliveries: Sequence[Delivery], pace: Pace) -> bool:
         """Store them all, however long the database takes; False if we are to stop before."""
-        failures = 0
-        while not pace.stopping.is_set():
-            try:
-                await self._store_all(deliveries)
-            except (Unavailable, Conflict) as error:
-                if isinstance(error, Unavailable):
-                    pace.database.lost(error)
-                failures += 1
-                await pace.rest(backoff(failures))
-                continue
-            pace.database.found()
-            return True
-        return False
+        return await pace.until_done(lambda: self._store_all(deliveries))
 
     async def _store_all(self, deliveries: Sequence[Delivery]) -> None:
         """One transaction; if the database refuses it, one for each letter."""
@@ -113,15 +100,3 @@ class Intake:
 
 def _key(item: tuple[DeadLetter, bool]) -> str:
     return item[0].key
-
-
-async def _received(consumer: Consumer, limit: int, stopping: asyncio.Event) -> Sequence[Delivery]:
-    """What has arrived; empty when we are to stop."""
-    receiving = asyncio.ensure_future(consumer.receive(limit))
-    stop = asyncio.ensure_future(stopping.wait())
-    try:
-        await asyncio.wait({receiving, stop}, return_when=asyncio.FIRST_COMPLETED)
-        return receiving.result() if receiving.done() else []
-    finally:
-        stop.cancel()
-        receiving.cancel()

@@ -11,12 +11,11 @@ from chassis.launch import launch
 from chassis.logs import log_fact
 from chassis.metrics import Metrics
 from chassis.observers import fan_out
-from chassis.pacing import Pace, backoff
+from chassis.pacing import Pace
 from chassis.settings import DlqSettings
 from dlq_worker.purging import letters_purge
 from dlq_worker.worker import DlqWorker
 from messaging.brokers import broker_for
-from messaging.errors import Unavailable
 from messaging.port import Broker
 from messaging.topology import Names, TopologyMode, installation
 from orchestrator.store.database import DatabaseStore
@@ -58,7 +57,7 @@ async def serve(
         health.register("drain", lambda: "stopping" if stopping.is_set() else None)
         http_host, http_port = settings.http_host, settings.http_port
         await stack.enter_async_context(health.serving(http_host, http_port))
-        if not await _database_is_there(store, worker, stopping):
+        if not await Pace(stopping, worker.database).until_done(store.check):
             return
         await stack.enter_async_context(broker)
         if metrics:
@@ -97,25 +96,6 @@ def _broker(settings: DlqSettings, observe: Observe) -> Broker:
         app_id=NAME,
         on_change=report,
     )
-
-
-async def _database_is_there(
-    store: DatabaseStore, worker: DlqWorker, stopping: asyncio.Event
-) -> bool:
-    """Wait for the database; False if we are to stop before. Raises ConfigurationError."""
-    pace = Pace(stopping, worker.database)
-    failures = 0
-    while not stopping.is_set():
-        try:
-            await store.check()
-        except Unavailable as error:
-            worker.database.lost(error)
-            failures += 1
-            await pace.rest(backoff(failures))
-        else:
-            worker.database.found()
-            return True
-    return False
 
 
 def _announce(observe: Observe, worker: DlqWorker) -> None:

@@ -7,14 +7,14 @@ from dataclasses import replace
 from typing import Final, Self, assert_never
 
 from chassis.tracing import current_traceparent
-from messaging.brokers import broker_for
 from messaging.codec import encode_reply
 from messaging.contract import Command, Direction, Reply, command_id_for
 from messaging.errors import NotFound, Refused, Unavailable
 from messaging.port import Broker, Outgoing, Receipt
-from messaging.topology import Names, TopologyMode, installation
+from messaging.topology import Names
 from participants.guard import Entry, State, entry_after, final_reply_to
 from participants.inbox import Inbox
+from participants.lone_broker import lone_broker
 from participants.outcome import (
     AlreadyUndone,
     Broken,
@@ -52,13 +52,7 @@ class Replies:
         names = Names(namespace)
         inbox = SqlInbox(inbox_url)
         try:
-            async with broker_for(
-                amqp_url,
-                names=names,
-                topology=installation(names, ()),
-                mode=TopologyMode.IGNORE,
-                app_id="participants",
-            ) as broker:
+            async with lone_broker(amqp_url, names) as broker:
                 yield cls(broker, inbox, names)
         finally:
             await inbox.close()

@@ -1,11 +1,11 @@
 """One participant at work: its queue's commands, decoded, executed, answered, acknowledged."""
 
 import asyncio
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
-from typing import Any, Final, Self
+from typing import Final, Self
 
 from chassis.facts import Noticed, Observe
 from messaging.errors import ProtocolError
@@ -20,6 +20,7 @@ from participants.outcome import text_of
 from participants.participant import Participant
 from participants.settling import Settlement, Settler
 from participants.together import BatchExecutor
+from participants.underway import Underway
 
 PREFETCH_FOR_BATCHES: Final = 500
 _PAUSE_AFTER_SURPRISE: Final = 1.0
@@ -64,9 +65,8 @@ class Service:
         self._settler = Settler(surroundings.broker, consumer, surroundings.observe)
         self._holding = Holding(surroundings.report_inbox, stopping)
         self._room = asyncio.Semaphore(surroundings.concurrency)
-        self._running = 0
-        self._changed = asyncio.Event()
         self._tasks = asyncio.TaskGroup()
+        self._underway = Underway(self._tasks, most=surroundings.concurrency)
         self._batching = Batching(
             surroundings.batches,
             self._holding,
@@ -97,7 +97,7 @@ class Service:
                 receiving.cancel()
                 self._batching.stop()
                 await asyncio.wait({batches})
-                await self._until(lambda: self._running == 0)
+                await self._underway.ended()
                 await self._settler.drain()
                 settling.cancel()
         finally:
@@ -112,8 +112,7 @@ class Service:
         """Without batches, only what can begin at once; the rest waits with the broker."""
         if self._participant.has_batches:
             return batching.LARGEST
-        await self._until(lambda: self._running < self._around.concurrency)
-        return self._around.concurrency - self._running
+        return await self._underway.room()
 
     def _take(self, delivery: Delivery) -> None:
         try:
@@ -121,7 +120,7 @@ class Service:
         except ProtocolError as error:
             self._settler.put(rejection_of(self._around.names, delivery, error))
         except Exception as error:
-            self._spawn(self._give_back(delivery, error))
+            self._underway.begin(self._give_back(delivery, error))
         else:
             if assignment.handler.is_batched:
                 self._batching.put(assignment)
@@ -129,20 +128,7 @@ class Service:
                 self._begin(assignment)
 
     def _begin(self, assignment: Assignment) -> None:
-        self._spawn(self._deal_with(assignment))
-
-    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
-        self._running += 1
-        self._tasks.create_task(work).add_done_callback(self._note_end)
-
-    def _note_end(self, _: asyncio.Task[None]) -> None:
-        self._running -= 1
-        self._changed.set()
-
-    async def _until(self, is_so: Callable[[], bool]) -> None:
-        while not is_so():
-            self._changed.clear()
-            await self._changed.wait()
+        self._underway.begin(self._deal_with(assignment))
 
     async def _deal_with(self, assignment: Assignment) -> None:
         """Sorts whatever can happen: settle it, leave it, or give it back."""

@@ -29,6 +29,7 @@ from participants.idempotent_table import idempotent_steps, purge_steps
 from participants.inbox import Claim, Key, Prepare, SharedClaim
 from participants.sql_engine import engine_for, is_sqlite, reading
 from participants.sql_errors import as_conflict, as_unavailable, translated
+from participants.sql_session import HandlerSession
 from participants.sql_table import entry_of, metadata, saga_inbox, stored_form
 from participants.sql_together import hold
 
@@ -55,7 +56,7 @@ _UPDATE: Final = (
     )
 )
 _LOCK: Final = 0x5A6A_1B0C  # of all Countermand inboxes while their tables are created
-_PURGED_AT_A_TIME: Final = 1000
+PURGED_AT_A_TIME: Final = 1000
 _PURGE_PAUSE: Final = 0.1  # seconds, for the commands
 _PING_WAIT: Final = 5.0
 _GATE_WAIT: Final = 30.0  # seconds for SQLite's single writer
@@ -122,18 +123,19 @@ class SqlInbox:
 
     async def purge(self, older_than: timedelta) -> int:
         """And expired idempotent steps, if they are kept in this database."""
-        return await self._purge_by(partial(_purge_some, older_than=older_than)) + (
-            await self._purge_by(_purge_expired_steps)
+        return await self.purge_by(partial(_purge_some, older_than=older_than)) + (
+            await self.purge_by(_purge_expired_steps)
         )
 
-    async def _purge_by(self, purge_some: Callable[[AsyncConnection], Awaitable[int]]) -> int:
+    async def purge_by(self, purge_some: Callable[[AsyncConnection], Awaitable[int]]) -> int:
+        """Let `purge_some` delete at most `PURGED_AT_A_TIME` rows, until it finds fewer."""
         purged = 0
         with translated():
             while True:
                 async with self.gate(), self.engine.begin() as connection:
                     count = await purge_some(connection)
                 purged += count
-                if count < _PURGED_AT_A_TIME:
+                if count < PURGED_AT_A_TIME:
                     return purged
                 await asyncio.sleep(_PURGE_PAUSE)
 
@@ -167,18 +169,11 @@ class _SqlClaim:
         self.entry = entry
         self._connection = connection
         self._key = key
-        self._session: AsyncSession | None = None
+        self._session = HandlerSession(connection)
         self._saved: Entry | None = None
 
     def session(self) -> AsyncSession:
-        if self._session is None:
-            # In a savepoint: the handler's own commit or rollback must not end our transaction.
-            self._session = AsyncSession(
-                bind=self._connection,
-                join_transaction_mode="create_savepoint",
-                expire_on_commit=False,
-            )
-        return self._session
+        return self._session.get()
 
     async def save(self, entry: Entry) -> None:
         self.entry = self._saved = entry
@@ -188,15 +183,13 @@ class _SqlClaim:
         if self._saved is None:
             await self._connection.rollback()
             return
-        if self._session is not None:
-            await self._session.commit()
+        await self._session.commit()
         with translated():
             await self._connection.execute(_UPDATE, {**_which(self._key), **_values(self._saved)})
         await self._connection.commit()
 
     async def close(self) -> None:
-        if self._session is not None:
-            await self._session.close()
+        await self._session.close()
 
 
 def _create_missing(connection: SyncConnection) -> None:
@@ -242,7 +235,7 @@ async def _purge_some(connection: AsyncConnection, older_than: timedelta) -> int
         select(*_KEY_COLUMNS)
         .where(saga_inbox.c.updated_at <= now - older_than, saga_inbox.c.state.not_in(_AWAITED))
         .order_by(saga_inbox.c.updated_at)  # by its index
-        .limit(_PURGED_AT_A_TIME)
+        .limit(PURGED_AT_A_TIME)
         .with_for_update(skip_locked=True)
     )
     done = await connection.execute(delete(saga_inbox).where(tuple_(*_KEY_COLUMNS).in_(old)))
@@ -255,4 +248,4 @@ async def _purge_expired_steps(connection: AsyncConnection) -> int:
 
 def _purge_steps_if_any(connection: SyncConnection) -> int:
     is_there = inspect(connection).has_table(idempotent_steps.name)
-    return purge_steps(connection, _PURGED_AT_A_TIME) if is_there else 0
+    return purge_steps(connection, PURGED_AT_A_TIME) if is_there else 0

@@ -1,14 +1,14 @@
 """From the recorder's queue to the database: write down, commit, and only then acknowledge."""
 
-import asyncio
 from collections.abc import Sequence
 from datetime import timedelta
 
 from chassis.facts import EventRecorded, MessageRejected, Noticed, Observe
-from chassis.pacing import Pace, backoff
-from messaging.errors import Conflict, ProtocolError, Unavailable
+from chassis.pacing import Pace
+from chassis.receiving import received
+from messaging.errors import ProtocolError
 from messaging.events import EVENT_ID, HEADERS, decode_event
-from messaging.port import Broker, Consumer, Delivery
+from messaging.port import Broker, Delivery
 from messaging.topology import Names
 from orchestrator.store.database import DatabaseStore
 from orchestrator.store.errors import StatementRejected
@@ -39,7 +39,7 @@ class EventIntake:
         consumer = await self._broker.consume(self._names.event_log, prefetch=self._prefetch)
         try:
             while not pace.stopping.is_set():
-                deliveries = await _received(consumer, self._prefetch, pace.stopping)
+                deliveries = await received(consumer, self._prefetch, pace.stopping)
                 heard = [each for each in map(self._heard, deliveries) if each is not None]
                 if deliveries and await self._take(heard, pace):
                     await consumer.ack(deliveries)
@@ -71,19 +71,7 @@ class EventIntake:
 
     async def _take(self, heard: Sequence[Heard], pace: Pace) -> bool:
         """Write them all down, however long the database takes; False if we are to stop before."""
-        failures = 0
-        while not pace.stopping.is_set():
-            try:
-                await self._record_all(heard)
-            except (Unavailable, Conflict) as error:
-                if isinstance(error, Unavailable):
-                    pace.database.lost(error)
-                failures += 1
-                await pace.rest(backoff(failures))
-                continue
-            pace.database.found()
-            return True
-        return False
+        return await pace.until_done(lambda: self._record_all(heard))
 
     async def _record_all(self, heard: Sequence[Heard]) -> None:
         """One transaction; if the database refuses it, one for each event."""
@@ -120,15 +108,3 @@ class EventIntake:
             details = {"saga_id": heard.event.saga_id, "problem": str(error)}
             message = "an event could not be recorded"
             self._observe(Noticed(level="error", message=message, details=details))
-
-
-async def _received(consumer: Consumer, limit: int, stopping: asyncio.Event) -> Sequence[Delivery]:
-    """What has arrived; empty when we are to stop."""
-    receiving = asyncio.ensure_future(consumer.receive(limit))
-    stop = asyncio.ensure_future(stopping.wait())
-    try:
-        await asyncio.wait({receiving, stop}, return_when=asyncio.FIRST_COMPLETED)
-        return receiving.result() if receiving.done() else []
-    finally:
-        stop.cancel()
-        receiving.cancel()

@@ -13,10 +13,9 @@ from chassis.lifecycle import supervise
 from chassis.logs import log_fact
 from chassis.metrics import Metrics
 from chassis.observers import fan_out
-from chassis.pacing import Pace, Reachability, backoff
+from chassis.pacing import Pace, Reachability
 from chassis.settings import RecorderSettings
 from messaging.brokers import broker_for
-from messaging.errors import Unavailable
 from messaging.port import Broker
 from messaging.topology import Names, TopologyMode, installation, joined, recording
 from orchestrator.recorder.forgetting import records_purge
@@ -61,7 +60,7 @@ async def serve(
         health.register("database", lambda: pace.database.problem)
         health.register("drain", lambda: "stopping" if stopping.is_set() else None)
         await stack.enter_async_context(health.serving(settings.http_host, settings.http_port))
-        if not await _database_is_there(store, pace):
+        if not await pace.until_done(store.check):
             return
         await stack.enter_async_context(broker)
         if metrics:
@@ -127,19 +126,3 @@ def _broker(settings: RecorderSettings, observe: Observe) -> Broker:
         app_id=NAME,
         on_change=report,
     )
-
-
-async def _database_is_there(store: DatabaseStore, pace: Pace) -> bool:
-    """Wait for the database; False if we are to stop before. Raises ConfigurationError."""
-    failures = 0
-    while not pace.stopping.is_set():
-        try:
-            await store.check()
-        except Unavailable as error:
-            pace.database.lost(error)
-            failures += 1
-            await pace.rest(backoff(failures))
-        else:
-            pace.database.found()
-            return True
-    return False

@@ -9,6 +9,7 @@ from typing import Final
 
 from chassis.failpoints import Failpoint, reach
 from chassis.pacing import backoff
+from chassis.receiving import received
 from messaging.port import Broker, Consumer, Delivery
 from orchestrator.worker.batches import Batches, Committed
 from orchestrator.worker.intake import Arrival
@@ -109,16 +110,7 @@ class Pipeline:
     async def _next(self, consumer: Consumer, stopping: asyncio.Event) -> Sequence[Delivery]:
         """What has arrived; nothing once we are to stop."""
         self._last_busy = asyncio.get_running_loop().time()
-        receiving = asyncio.ensure_future(consumer.receive(self._pull.batch_size))
-        stop = asyncio.ensure_future(stopping.wait())
-        try:
-            await asyncio.wait({receiving, stop}, return_when=asyncio.FIRST_COMPLETED)
-            if stopping.is_set() or not receiving.done():
-                return ()
-            return receiving.result()
-        finally:
-            stop.cancel()
-            receiving.cancel()
+        return await received(consumer, self._pull.batch_size, stopping)
 
     async def _settle(
         self, consumer: Consumer, committed: Committed, stopping: asyncio.Event

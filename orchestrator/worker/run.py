@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
+from functools import partial
 from typing import Any, Final
 
 from chassis import systemd
@@ -13,10 +14,10 @@ from chassis.lifecycle import report
 from chassis.logs import configure, log_fact
 from chassis.metrics import Metrics
 from chassis.observers import fan_out
-from chassis.pacing import Pace, backoff
+from chassis.pacing import Pace
 from chassis.settings import OrchestratorSettings
 from messaging.brokers import broker_for
-from messaging.errors import SagaError, Unavailable
+from messaging.errors import SagaError
 from messaging.port import Broker
 from messaging.topology import Names, installation
 from orchestrator.registry import Registry, load_definitions
@@ -68,7 +69,8 @@ async def serve(
         health.register("database", lambda: worker.database.problem)
         health.register("drain", lambda: "stopping" if stopping.is_set() else None)
         await stack.enter_async_context(health.serving(settings.http_host, settings.http_port))
-        if not await _database_is_there(store, settings, worker, stopping):
+        check = partial(_check, store, settings)
+        if not await Pace(stopping, worker.database).until_done(check):
             return
         await stack.enter_async_context(broker)
         if metrics:
@@ -81,6 +83,12 @@ async def serve(
             group.create_task(_purging(store, settings, stopping, observe), name="purging")
             await worker.run(stopping)
             greeted.cancel()
+
+
+async def _check(store: DatabaseStore, settings: OrchestratorSettings) -> None:
+    if settings.migrate:
+        await store.upgrade()
+    await store.check()
 
 
 async def _purging(
@@ -112,30 +120,6 @@ def _broker(registry: Registry, settings: OrchestratorSettings, observe: Observe
         app_id=NAME,
         on_change=on_change,
     )
-
-
-async def _database_is_there(
-    store: DatabaseStore,
-    settings: OrchestratorSettings,
-    worker: Worker,
-    stopping: asyncio.Event,
-) -> bool:
-    """Wait for the database; False if we are to stop before. Raises ConfigurationError."""
-    pace = Pace(stopping, worker.database)
-    failures = 0
-    while not stopping.is_set():
-        try:
-            if settings.migrate:
-                await store.upgrade()
-            await store.check()
-        except Unavailable as error:
-            worker.database.lost(error)
-            failures += 1
-            await pace.rest(backoff(failures))
-        else:
-            worker.database.found()
-            return True
-    return False
 
 
 def _announce(registry: Registry, observe: Observe) -> None:

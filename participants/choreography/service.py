@@ -1,12 +1,12 @@
 """One choreographed service at work: events heard, reacted to, published, acknowledged."""
 
 import asyncio
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
-from typing import Any, Final, Self
+from typing import Final, Self
 
 from chassis import tracing
 from chassis.facts import EventHandled, Noticed, Observe
@@ -23,6 +23,7 @@ from participants.execution import Pauses
 from participants.holding import Holding
 from participants.outcome import text_of
 from participants.settling import Settlement, Settler, pauses
+from participants.underway import Underway
 
 SWEEP_AFTER: Final = timedelta(seconds=30)
 _SWEEP_AT_MOST_EVERY: Final = 0.1
@@ -67,9 +68,8 @@ class ChoreographyService:
         self._settler = Settler(hall.broker, consumer, hall.observe)
         self._holding = Holding(hall.report_inbox, stopping)
         self._paid: set[Place] = set()  # published, and still noted as owed
-        self._running = 0
-        self._changed = asyncio.Event()
         self._tasks = asyncio.TaskGroup()
+        self._underway = Underway(self._tasks, most=hall.concurrency)
 
     @classmethod
     async def open(cls, choreography: Choreography, hall: Hall, stopping: asyncio.Event) -> Self:
@@ -93,7 +93,7 @@ class ChoreographyService:
                 await self._stopping.wait()
                 for each in upkeep[1:]:
                     each.cancel()
-                await self._until(lambda: self._running == 0)
+                await self._underway.ended()
                 await self._settler.drain()
                 upkeep[0].cancel()
             with suppress(Unavailable):  # then it is published once more
@@ -103,23 +103,8 @@ class ChoreographyService:
 
     async def _receive(self) -> None:
         while True:
-            await self._until(lambda: self._running < self._hall.concurrency)
-            limit = self._hall.concurrency - self._running
-            for delivery in await self._consumer.receive(limit):
-                self._spawn(self._deal_with(delivery))
-
-    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
-        self._running += 1
-        self._tasks.create_task(work).add_done_callback(self._note_end)
-
-    def _note_end(self, _: asyncio.Task[None]) -> None:
-        self._running -= 1
-        self._changed.set()
-
-    async def _until(self, is_so: Callable[[], bool]) -> None:
-        while not is_so():
-            self._changed.clear()
-            await self._changed.wait()
+            for delivery in await self._consumer.receive(await self._underway.room()):
+                self._underway.begin(self._deal_with(delivery))
 
     async def _deal_with(self, delivery: Delivery) -> None:
         """Sorts whatever can happen: settle it, leave it, or give it back."""

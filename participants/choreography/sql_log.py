@@ -4,6 +4,7 @@ import json
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import timedelta
+from functools import partial
 from typing import Any, Final
 
 from sqlalchemy import bindparam, delete, func, insert, select, text, tuple_, update
@@ -16,7 +17,8 @@ from participants.choreography.rules import Entry, Kind, State
 from participants.choreography.sql_log_table import create_missing, saga_log
 from participants.sql_engine import is_sqlite, reading
 from participants.sql_errors import as_unavailable, translated
-from participants.sql_inbox import SqlInbox
+from participants.sql_inbox import PURGED_AT_A_TIME, SqlInbox
+from participants.sql_session import HandlerSession
 
 _OF_SAGA: Final = (
     select(
@@ -33,7 +35,6 @@ _OF_SAGA: Final = (
 )
 # One saga in one service at a time. Two that share a number only wait for each other.
 _LOCK: Final = text("SELECT pg_advisory_xact_lock(hashtextextended(:name, 1517889292))")
-_PURGED_AT_A_TIME: Final = 1000
 
 
 class SqlEventLog:
@@ -88,18 +89,7 @@ class SqlEventLog:
         ]
 
     async def purge(self, older_than: timedelta) -> int:
-        with translated():
-            async with self._inbox.gate(), self._engine.begin() as connection:
-                now = (await connection.execute(select(func.now()))).scalar_one()
-                old = (
-                    select(saga_log.c.id)
-                    .where(saga_log.c.updated_at <= now - older_than, saga_log.c.owed_at.is_(None))
-                    .order_by(saga_log.c.updated_at)
-                    .limit(_PURGED_AT_A_TIME)
-                    .with_for_update(skip_locked=True)
-                )
-                done = await connection.execute(delete(saga_log).where(saga_log.c.id.in_(old)))
-                return done.rowcount
+        return await self._inbox.purge_by(partial(_purge_some, older_than=older_than))
 
     async def _locked_entries(
         self, connection: AsyncConnection, service: str, saga_id: str
@@ -143,18 +133,11 @@ class _SqlEventClaim:
         self.entries = entries
         self._connection = connection
         self._service = service
-        self._session: AsyncSession | None = None
+        self._session = HandlerSession(connection)
         self._saved: Line | None = None
 
     def session(self) -> AsyncSession:
-        if self._session is None:
-            # In a savepoint: the handler's own commit or rollback must not end our transaction.
-            self._session = AsyncSession(
-                bind=self._connection,
-                join_transaction_mode="create_savepoint",
-                expire_on_commit=False,
-            )
-        return self._session
+        return self._session.get()
 
     async def save(self, line: Line) -> None:
         self._saved = line
@@ -165,8 +148,7 @@ class _SqlEventClaim:
         if line is None:
             await self._connection.rollback()
             return
-        if self._session is not None:
-            await self._session.commit()
+        await self._session.commit()
         with translated():
             if line.undone:
                 await self._connection.execute(self._undoing(line))
@@ -174,8 +156,7 @@ class _SqlEventClaim:
         await self._connection.commit()
 
     async def close(self) -> None:
-        if self._session is not None:
-            await self._session.close()
+        await self._session.close()
 
     def _undoing(self, line: Line) -> Any:
         return (
@@ -206,6 +187,18 @@ class _SqlEventClaim:
             "emitted": _stored(entry.emitted),
             "owed_at": func.now() if entry.emitted else None,
         }
+
+
+async def _purge_some(connection: AsyncConnection, older_than: timedelta) -> int:
+    now = (await connection.execute(select(func.now()))).scalar_one()
+    old = (
+        select(saga_log.c.id)
+        .where(saga_log.c.updated_at <= now - older_than, saga_log.c.owed_at.is_(None))
+        .order_by(saga_log.c.updated_at)
+        .limit(PURGED_AT_A_TIME)
+        .with_for_update(skip_locked=True)
+    )
+    return (await connection.execute(delete(saga_log).where(saga_log.c.id.in_(old)))).rowcount
 
 
 def _stored(messages: Sequence[Outgoing]) -> str | None:

@@ -8,16 +8,16 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final, Self
 
 from chassis.tracing import current_traceparent
-from messaging.brokers import broker_for
 from messaging.contract import SAGA_ID
 from messaging.errors import Refused
 from messaging.events import Event, SagaContext, encode_event, event_id_for
 from messaging.port import Broker, Outgoing, Receipt
-from messaging.topology import Names, TopologyMode, installation
+from messaging.topology import Names
 from participants.choreography.definition import Choreography
 from participants.choreography.log import EventLog, Line, Place
 from participants.choreography.reactions import Emit
 from participants.choreography.rules import Entry, Kind, State
+from participants.lone_broker import lone_broker
 
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncSession
@@ -61,13 +61,7 @@ class Starts:
         inbox = SqlInbox(inbox_url)
         try:
             await inbox.prepare([SqlEventLog.prepare])
-            async with broker_for(
-                amqp_url,
-                names=names,
-                topology=installation(names, ()),
-                mode=TopologyMode.IGNORE,
-                app_id="participants",
-            ) as broker:
+            async with lone_broker(amqp_url, names) as broker:
                 yield cls(broker, SqlEventLog(inbox, names), names)
         finally:
             await inbox.close()

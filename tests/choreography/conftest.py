@@ -20,24 +20,11 @@ from participants.inbox import Inbox
 from participants.run import topology_of
 from participants.runner import Runner, inbox_for
 from tests.choreography.ear import Ear
-from tests.conformance.inbox_fixtures import inbox_url_of
+from tests.conformance.place_fixtures import KINDS, Places, places_of
 
-KINDS = [
-    ("memory", "memory"),
-    ("memory", "sqlite"),
-    pytest.param(("rabbit", "postgres"), marks=[pytest.mark.rabbitmq, pytest.mark.postgres]),
-]
 SQL_KINDS = KINDS[1:]
 SERVICES = ("First", "Second", "OrderService", "InventoryService", "PaymentService")
 ON_SQL = pytest.mark.parametrize("places", SQL_KINDS, indirect=True, ids=["sqlite", "servers"])
-ON_SQLITE = pytest.mark.parametrize("places", KINDS[1:2], indirect=True, ids=["sqlite"])
-
-
-@dataclass(frozen=True)
-class Places:
-    names: Names
-    inbox_url: str | None
-    amqp_url: str | None  # None: a broker in memory
 
 
 @dataclass
@@ -69,11 +56,7 @@ class Stage:
 
 @pytest.fixture(params=KINDS, ids="-".join)
 def places(request: pytest.FixtureRequest, tmp_path: Path) -> Places:
-    broker, inbox = request.param
-    inbox_url = inbox_url_of(inbox, request, tmp_path)
-    if broker == "memory":
-        return Places(Names("t"), inbox_url, None)
-    return Places(request.getfixturevalue("names"), inbox_url, request.getfixturevalue("amqp_url"))
+    return places_of(request, tmp_path)
 
 
 @pytest.fixture

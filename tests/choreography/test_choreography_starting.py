@@ -9,8 +9,9 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from messaging.errors import Refused
 from participants import Choreography, Emit
 from participants.choreography.starting import Start
-from tests.choreography.conftest import ON_SQL, ON_SQLITE, Stage
+from tests.choreography.conftest import ON_SQL, Stage
 from tests.choreography.services import Diary, first_service
+from tests.conformance.place_fixtures import ON_SQLITE
 from tests.participants.desk import running
 
 BEGUN = Start(saga_id="order-1", emit=Emit("Begun", {"thing": "tea"}), correlation_id="web-7")

@@ -17,19 +17,13 @@ from messaging.topology import Names, TopologyMode, installation
 from participants import Participant
 from participants.inbox import Inbox
 from participants.runner import Runner, inbox_for
-from tests.conformance.inbox_fixtures import inbox_url_of
+from tests.conformance.place_fixtures import KINDS, Places, places_of
 from tests.participants.desk import Desk
 
 SERVICES = ("TestService", "OtherService")
-KINDS = [
-    ("memory", "memory"),
-    ("memory", "sqlite"),
-    pytest.param(("rabbit", "postgres"), marks=[pytest.mark.rabbitmq, pytest.mark.postgres]),
-]
 
 # For faults that only the embedded broker, or only a real one, can be given.
 ON_MEMORY = pytest.mark.parametrize("places", KINDS[:1], indirect=True, ids=["memory"])
-ON_SQLITE = pytest.mark.parametrize("places", KINDS[1:2], indirect=True, ids=["sqlite"])
 ON_SERVERS = pytest.mark.parametrize("places", KINDS[2:], indirect=True, ids=["servers"])
 
 
@@ -60,22 +54,9 @@ class Stage:
         return [fact for fact in self.facts if isinstance(fact, kind)]
 
 
-@dataclass(frozen=True)
-class Places:
-    """Where the servers of a stage are."""
-
-    names: Names
-    inbox_url: str | None
-    amqp_url: str | None  # None: a broker in memory
-
-
 @pytest.fixture(params=KINDS, ids="-".join)
 def places(request: pytest.FixtureRequest, tmp_path: Path) -> Places:
-    broker, inbox = request.param
-    inbox_url = inbox_url_of(inbox, request, tmp_path)
-    if broker == "memory":
-        return Places(Names("t"), inbox_url, None)
-    return Places(request.getfixturevalue("names"), inbox_url, request.getfixturevalue("amqp_url"))
+    return places_of(request, tmp_path)
 
 
 @pytest.fixture

@@ -17,9 +17,10 @@ from participants.guard import Entry, State
 from participants.runner import inbox_for
 from participants.settling import pause_before
 from participants.sql_inbox import SqlInbox
+from tests.conformance.place_fixtures import ON_SQLITE
 from tests.conformance.worlds import eventually
 from tests.faults.proxy import FaultProxy
-from tests.participants.conftest import ON_MEMORY, ON_SERVERS, ON_SQLITE, Stage
+from tests.participants.conftest import ON_MEMORY, ON_SERVERS, Stage
 from tests.participants.desk import SECONDS, command, running
 
 

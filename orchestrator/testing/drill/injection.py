@@ -4,6 +4,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Final
 
 from messaging.contract import Direction
+from messaging.errors import SagaError
 from messaging.port import Outgoing
 from orchestrator.saga.state import Decision, StepStatus
 from orchestrator.testing.drill.definition import Change, Obstacle
@@ -42,6 +43,10 @@ _UNDER_WAY: Final = {
 
 class Broken(RuntimeError):
     """What a handler raises that the drill breaks."""
+
+
+class Interrupted(SagaError):
+    """Whoever gave an answer has crashed, and does it again."""
 
 
 class Injection:
@@ -151,10 +156,9 @@ class Injection:
 
     async def publishing(self, program: str, messages: Sequence[Outgoing]) -> Sequence[int]:
         """How many copies of each leave now. Does not return if the program crashes before."""
-        is_service = program not in {ORCHESTRATOR, KIT}
-        is_reply = is_service and self._has_mine(messages, MessageKind.REPLY)
+        is_reply = program != ORCHESTRATOR and self._has_mine(messages, MessageKind.REPLY)
         if is_reply and self._fault.service is ServicePoint.BEFORE_REPLY:
-            await self._crash_service(program, "after its commit, before its reply")
+            await self._crash_before_reply(program)
         if self._has_mine(messages, MessageKind.COMMAND):
             await self._put_obstacle()
         copies = []
@@ -244,6 +248,15 @@ class Injection:
             self._has_crashed = True
             self._strikes(f"the orchestrator crashes, {point.value.replace('-', ' ')}")
             await self._crash(ORCHESTRATOR)
+
+    async def _crash_before_reply(self, program: str) -> None:
+        """The service, or whoever answers in its stead: people have no program to end."""
+        if program != KIT:
+            await self._crash_service(program, "after its commit, before its reply")
+        elif not self._has_crashed:
+            self._has_crashed = True
+            self._strikes("whoever answers crashes when the answer is stored, before it is sent")
+            raise Interrupted("the drill ends it before its reply")
 
     async def _crash_service(self, program: str, when: str) -> None:
         if not self._has_crashed:

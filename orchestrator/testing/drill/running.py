@@ -12,7 +12,7 @@ from orchestrator.store.views import SagaView, StepView
 from orchestrator.testing.drill.books import Books
 from orchestrator.testing.drill.definition import Scene
 from orchestrator.testing.drill.faults import Moment
-from orchestrator.testing.drill.injection import Injection
+from orchestrator.testing.drill.injection import Injection, Interrupted
 from orchestrator.testing.drill.installation import DrilledPrograms
 from orchestrator.testing.drill.matrix import Cell
 from orchestrator.testing.drill.services import stand_ins
@@ -149,8 +149,11 @@ class DrilledSagas(EmbeddedSagas):
             engine=engine,
             replies=self.replies,
         )
-        async with self._cell.drill.asking("people"):
-            await people(scene)
+        try:
+            async with self._cell.drill.asking("people"):
+                await people(scene)
+        except Interrupted:
+            return True
         await self.books.look(engine)
         return await self.programs.idleness() is None
 
