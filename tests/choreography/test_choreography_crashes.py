@@ -4,11 +4,14 @@ from dataclasses import replace
 from datetime import timedelta
 
 import pytest
+from sqlalchemy import insert
 
 from messaging.events import Event, encode_event
 from participants.choreography.execution import EventExecutor, Heard
 from participants.choreography.log import Place
+from participants.choreography.sql_log_table import saga_log
 from participants.runner import event_log_for
+from participants.sql_inbox import PURGED_AT_A_TIME, SqlInbox
 from tests.choreography.conftest import ON_SQL, Stage
 from tests.choreography.ear import event
 from tests.choreography.services import Diary, first_service, second_service
@@ -78,6 +81,27 @@ async def test_old_lines_are_forgotten_unless_they_owe_something(stage: Stage) -
     assert await runner._log.purge(AT_ONCE) == 0
     await runner._log.mark_published([Place("First", "order-1", "e-1")])
     assert await runner._log.purge(AT_ONCE) == 1
+
+
+async def test_one_purge_forgets_more_than_one_transaction_of_lines(stage: Stage) -> None:
+    runner = await stage.runner(first_service(Diary()))
+    await runner.prepare()
+    line = {
+        "service": "First",
+        "event": "Asked",
+        "saga_type": "Tea",
+        "kind": "forward",
+        "state": "handled",
+        "payload": b"{}",
+    }
+    many = [
+        line | {"saga_id": f"order-{number}", "event_id": "e-1"}
+        for number in range(PURGED_AT_A_TIME + 1)
+    ]
+    assert isinstance(stage.inbox, SqlInbox)
+    async with stage.inbox.engine.begin() as connection:
+        await connection.execute(insert(saga_log), many)
+    assert await runner._log.purge(AT_ONCE) == PURGED_AT_A_TIME + 1
 
 
 async def leave_unpublished(stage: Stage, asked: Event | None = None) -> None:
