@@ -16,7 +16,7 @@ import os
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import AsyncIterator, Collection, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from datetime import datetime
 from pathlib import Path
@@ -40,8 +40,8 @@ from orchestrator.saga.state import Decision
 from orchestrator.store.database import DatabaseStore
 from orchestrator.store.stores import store_for
 from orchestrator.worker.batches import Batches
-from orchestrator.worker.intake import read_reply, read_start
-from orchestrator.worker.ledger import Senders
+from orchestrator.worker.intake import Arrival, read_reply, read_start
+from orchestrator.worker.ledger import Ledger, Senders
 from orchestrator.worker.publisher import Publisher
 
 PHASES: Final = (
@@ -106,8 +106,35 @@ class TimedTransaction:
             await self._transaction.save(decisions)
 
 
+class TimedRecalled:
+    """Sagas in memory, timed."""
+
+    def __init__(self, recalled: Any, watch: Watch) -> None:
+        self.now: datetime = recalled.now
+        self.epoch: str = recalled.epoch
+        self.sagas: Mapping[str, Any] = recalled.sagas
+        self._recalled = recalled
+        self._watch = watch
+
+    async def save(self, new: Sequence[Decision], changed: Sequence[Decision]) -> Collection[str]:
+        with self._watch.phase("save"):
+            return set(await self._recalled.save(new, changed))
+
+
+class TimedBatches(Batches):
+    """Batches whose deciding is timed; the rest of what they do is called posts."""
+
+    def __init__(self, watch: Watch, **parts: Any) -> None:
+        super().__init__(**parts)
+        self._watch = watch
+
+    def _judge(self, ledger: Ledger, arrivals: Iterable[Arrival]) -> None:
+        with self._watch.phase("decide"):
+            super()._judge(ledger, arrivals)
+
+
 class TimedStore:
-    """A store whose transactions are timed; what follows one is called posts."""
+    """A store whose transactions are timed."""
 
     def __init__(self, store: DatabaseStore, watch: Watch) -> None:
         self._store = store
@@ -117,8 +144,13 @@ class TimedStore:
     async def transaction(self) -> AsyncIterator[TimedTransaction]:
         with self._watch.phase("begin and commit"):
             async with self._store.transaction() as transaction:
-                with self._watch.phase("decide"):
+                with self._watch.phase("posts"):
                     yield TimedTransaction(transaction, self._watch)
+
+    def recalled(self, saga_ids: Collection[str]) -> TimedRecalled | None:
+        with self._watch.phase("load"):
+            recalled = self._store.recalled(saga_ids)
+            return None if recalled is None else TimedRecalled(recalled, self._watch)
 
 
 class ConfirmingBroker:
@@ -134,7 +166,8 @@ class Bench:
     def __init__(self, store: DatabaseStore) -> None:
         self.watch = Watch()
         self._listener = fan_out(log_fact, Metrics().observe)
-        self._batches = Batches(
+        self._batches = TimedBatches(
+            self.watch,
             store=TimedStore(store, self.watch),  # type: ignore[arg-type]
             registry=Registry([OrderFulfillmentSaga()]),
             senders=Senders(),

@@ -13,7 +13,7 @@ from messaging.errors import ConfigurationError, Conflict, SagaError
 from orchestrator.saga.state import Decision, Saga, SagaState
 from orchestrator.store.errors import StatementRejected, translated
 from orchestrator.store.locks import LockWork, Values, counts
-from orchestrator.store.port import LockCount, StuckSagas
+from orchestrator.store.port import LockCount, Recalled, StuckSagas
 from orchestrator.store.revisions import is_behind, newest, revision_of
 from orchestrator.store.rows import SagaRow, saga_from
 from orchestrator.store.tables import JSON_COLUMNS, sagas
@@ -224,6 +224,10 @@ class DatabaseStore(ABC):
         """The same database for work that may take its time, without taking the connections
         of this store; where there is one writer at a time, this store."""
         yield self
+
+    def recalled(self, saga_ids: Collection[str]) -> Recalled | None:
+        """Nothing, where it costs as much to look."""
+        return None
 
     async def held(self, saga_ids: Collection[str]) -> Collection[str]:
         """None, where there is one writer at a time."""

@@ -100,9 +100,13 @@ def postgres_engine(url: URL, *, isolation_level: str = "READ COMMITTED") -> Asy
 def _refuse_lost(connection: DBAPIConnection, *_: object) -> None:
     """Let the pool connect anew if the server has hung up. Without the round trip of a ping:
     an idle connection on which something has arrived is closed, or is about to be."""
-    driver: psycopg.AsyncConnection[Any] = connection.driver_connection
-    if driver.closed or _has_arrived(driver.fileno()):
+    if is_lost(connection.driver_connection):
         raise InvalidatePoolError("the server has closed the connection")
+
+
+def is_lost(driver: psycopg.AsyncConnection[Any]) -> bool:
+    """An idle connection that the server has closed, or says that it will."""
+    return driver.closed or _has_arrived(driver.fileno())
 
 
 def _has_arrived(descriptor: int) -> bool:

@@ -28,6 +28,25 @@ class LockCount:
     longest_held: timedelta
 
 
+class Recalled(Protocol):
+    """Sagas as this process has saved them last, to be decided on before anybody looks.
+
+    The database takes what is decided only where that is still so.
+    """
+
+    now: datetime  # the database's clock, as far as it is known without asking
+    epoch: str
+    sagas: Mapping[str, Saga]
+
+    async def save(self, new: Sequence[Decision], changed: Sequence[Decision]) -> Collection[str]:
+        """Store them in one round trip for each of the two; once. The ids of those that are
+        stored: of the others nothing is. Never waits for a row.
+
+        Raises as a transaction does: what was asked for last may have been stored all the same.
+        """
+        ...
+
+
 class Transaction(Protocol):
     """One database transaction. Leaving it normally commits; by an error, rolls back.
 
@@ -101,6 +120,10 @@ class Store(Protocol):
 
     def transaction(self) -> AbstractAsyncContextManager[Transaction]:
         """Begin. Timeouts: 2 s for a row lock, 5 s for a statement."""
+        ...
+
+    def recalled(self, saga_ids: Collection[str]) -> Recalled | None:
+        """What is in memory of these. None where it is better to look, and where one must."""
         ...
 
     async def held(self, saga_ids: Collection[str]) -> Collection[str]:

@@ -7,6 +7,7 @@ process has written since we did are read in one more.
 from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import datetime, timedelta
+from time import monotonic
 from typing import Any, Final, cast
 
 import psycopg
@@ -21,7 +22,10 @@ from orchestrator.store.arrays import Array
 from orchestrator.store.database import STUCK_AFTER, DatabaseStore, DatabaseTransaction
 from orchestrator.store.engines import database_url_of, postgres_arguments, postgres_engine
 from orchestrator.store.errors import translated
+from orchestrator.store.kept import Kept, driver_of, given_up_if_lost
 from orchestrator.store.listener import CHANNEL, Listener
+from orchestrator.store.port import Recalled
+from orchestrator.store.recalled import AtOnce, PostgresRecalled, Reading
 from orchestrator.store.remembered import Mark, Remembered
 from orchestrator.store.rows import SagaRow, row_of, saga_from
 from orchestrator.store.statements import Driver
@@ -74,11 +78,13 @@ class PostgresTransaction(DatabaseTransaction):
         """Only marks are fetched of what may be in memory, and the rows of what is not."""
         if not self._remembered.knows_any(saga_ids):
             return await self._read(statements.LOCK, saga_ids)
+        known = self._remembered.recall(saga_ids, epoch=self.epoch)
         marks = await self._fetch(statements.LOCK_MARKS, statements.texts(saga_ids))
         found = {
             saga_id: self._remembered.get(saga_id, Mark(xmin, version, updated_at, self.epoch))
             for saga_id, xmin, version, updated_at in marks
         }
+        self._remembered.has_found(sum(map(bool, found.values())), of=len(known))
         unknown = [saga_id for saga_id, saga in found.items() if saga is None]
         read = await self._read(statements.READ, unknown) if unknown else {}
         return {saga_id: saga or read[saga_id] for saga_id, saga in found.items()}
@@ -113,25 +119,13 @@ class PostgresTransaction(DatabaseTransaction):
         return set((await self.execute(_RESERVE, {"names": list(names)})).scalars())
 
     async def _commit(self) -> None:
-        async with _given_up_if_lost(self._connection, self._driver):
+        async with given_up_if_lost(self._connection, self._driver):
             await self._driver.commit()
         self._remembered.keep(self._written, epoch=self.epoch)
 
     async def _fetch(self, statement: bytes, values: Sequence[Array]) -> list[Any]:
-        async with _given_up_if_lost(self._connection, self._driver):
+        async with given_up_if_lost(self._connection, self._driver):
             return await statements.fetch(self._driver, statement, values)
-
-
-@asynccontextmanager
-async def _given_up_if_lost(connection: AsyncConnection, driver: Driver) -> AsyncIterator[None]:
-    """What we ask of the driver itself, the pool does not see: it must not roll back afterwards
-    on a connection that is lost."""
-    try:
-        yield
-    except psycopg.Error:
-        if driver.closed:
-            await connection.invalidate()
-        raise
 
 
 class PostgresStore(DatabaseStore):
@@ -145,7 +139,10 @@ class PostgresStore(DatabaseStore):
         super().__init__(engine, stuck_after=stuck_after)
         self._listener = Listener(postgres_arguments(url))
         self._epoch = _EPOCH
+        self._at_once = AtOnce.by(_EPOCH)
+        self._kept = Kept(engine)
         self._remembered = Remembered()
+        self._reading: Reading | None = None
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[PostgresTransaction]:
@@ -153,8 +150,7 @@ class PostgresStore(DatabaseStore):
             connection = await self._engine.connect()
         try:
             with translated():
-                raw = await connection.get_raw_connection()
-                driver = cast("Driver", raw.driver_connection)
+                driver = await driver_of(connection)
                 now, epoch = await self._begin(connection, driver)
             transaction = PostgresTransaction(connection, driver, now, epoch, self._remembered)
             yield transaction
@@ -187,22 +183,49 @@ class PostgresStore(DatabaseStore):
     async def wait_for_due(self, timeout: float) -> None:
         await self._listener.wait(timeout)
 
+    def recalled(self, saga_ids: Collection[str]) -> Recalled | None:
+        reading, memory = self._reading, self._remembered
+        if reading is None or not reading.is_believed():
+            return None
+        known = memory.recall(saga_ids, epoch=reading.epoch) if memory.is_ours_alone else {}
+        return PostgresRecalled(known, reading, memory, by=self._at_once, fetch=self._fetch_at_once)
+
+    async def _fetch_at_once(
+        self, statement: bytes, values: Sequence[Array | str]
+    ) -> tuple[int, Sequence[str]]:
+        """Its transaction's number, and the ids that it has stored. The clock is read as well."""
+        async with self._kept.one() as driver:
+            asked_at = monotonic()
+            [(xmin, now, stored)] = await statements.fetch(driver, statement, values)
+        if self._reading is not None:
+            self._read(Reading(now, self._reading.epoch, asked_at))
+        return xmin, stored
+
+    def _read(self, reading: Reading) -> None:
+        if self._reading is None or reading.epoch != self._reading.epoch or reading.told_at_once():
+            self._reading = reading
+
     async def _begin(self, connection: AsyncConnection, driver: Driver) -> tuple[datetime, str]:
+        asked_at = monotonic()
         try:
-            return await _begin(connection, driver, self._epoch)
+            now, epoch = await _begin(connection, driver, self._epoch)
         except _UNTOLD:
             self._epoch = _ONLY_TABLE
+            self._at_once = AtOnce.by(_ONLY_TABLE)
             await connection.exec_driver_sql("ROLLBACK")
-            return await _begin(connection, driver, self._epoch)
+            now, epoch = await _begin(connection, driver, self._epoch)
+        self._read(Reading(now, epoch, asked_at))
+        return now, epoch
 
     async def close(self) -> None:
         await self._listener.close()
+        await self._kept.close()
         await super().close()
 
 
 async def _begin(connection: AsyncConnection, driver: Driver, epoch: str) -> tuple[datetime, str]:
     """Begin and read clock and epoch in one round trip, which the driver's BEGIN would double."""
-    async with _given_up_if_lost(connection, driver), driver.cursor() as cursor:
+    async with given_up_if_lost(connection, driver), driver.cursor() as cursor:
         await cursor.execute(f"{_BEGIN}{epoch}".encode(), prepare=False)
         cursor.nextset()
         row = await cursor.fetchone()

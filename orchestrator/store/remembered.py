@@ -13,6 +13,7 @@ from orchestrator.saga.state import Saga
 from orchestrator.saga.written import json_of
 
 MAX_SAGAS: Final = 2000
+_ENOUGH: Final = 0.9  # of the rows that are looked for, for deciding without looking
 _MAX_CHARACTERS: Final = 8 * 1024  # of one saga's data
 
 
@@ -31,6 +32,8 @@ class Remembered:
     def __init__(self, limit: int = MAX_SAGAS) -> None:
         self._limit = limit
         self._known: dict[str, tuple[Mark, Saga]] = {}
+        self.is_ours_alone = True
+        """Of what was looked for last, hardly any row had been written by somebody else."""
 
     def knows_any(self, saga_ids: Iterable[str]) -> bool:
         return any(saga_id in self._known for saga_id in saga_ids)
@@ -39,6 +42,15 @@ class Remembered:
         """The saga of the row that has this mark, if it was saved here."""
         known_mark, saga = self._known.get(saga_id, (None, None))
         return saga if known_mark == mark else None
+
+    def recall(self, saga_ids: Iterable[str], *, epoch: str) -> dict[str, tuple[Mark, Saga]]:
+        """Those of them that were saved here, in this epoch; their rows may be others by now."""
+        known = ((saga_id, self._known.get(saga_id)) for saga_id in saga_ids)
+        return {saga_id: found for saga_id, found in known if found and found[0].epoch == epoch}
+
+    def has_found(self, same: int, *, of: int) -> None:
+        """So many of the rows that were looked for were still those that we had written."""
+        self.is_ours_alone = same >= _ENOUGH * of
 
     def keep(self, written: Iterable[tuple[int, Saga]], *, epoch: str) -> None:
         """After the commit: these are in the database, written by transactions of that number."""

@@ -21,6 +21,7 @@ from orchestrator.store.arrays import (
     TextArray,
     array_of,
 )
+from orchestrator.store.remembered import Mark
 from orchestrator.store.rows import SagaRow, history_of
 from orchestrator.store.tables import IDENTITY, JSON_COLUMNS, KEPT_IF_NULL, saga_history, sagas
 
@@ -119,8 +120,53 @@ SAVE: Final = f"""
     SELECT {_OURS}, count(*) FROM moved
 """.encode()  # noqa: S608 - made of our own column names
 
+# Joined by a hash whatever is estimated: of the length of an array nothing is known.
+_TOLD: Final = f"""
+    INSERT INTO saga_history ({_names(_LINE)})
+    SELECT line.* FROM unnest({_arrays(_LINE)}) AS line ({_names(_LINE)})
+    WHERE (line.saga_id IN (SELECT saga_id FROM {{}})) IS TRUE
+"""  # noqa: S608 - made of our own column names
 
-async def fetch(driver: Driver, statement: bytes, values: Sequence[Array]) -> list[Any]:
+
+def insert_at_once(epoch: str) -> bytes:
+    """INSERT as a transaction of its own, if `epoch` gives what the last parameter says."""
+    return f"""
+        WITH stored AS (
+            INSERT INTO sagas ({_names(_ALL)})
+            SELECT new.* FROM unnest({_arrays(_ALL)}) AS new, (SELECT {epoch}) AS current (epoch)
+            WHERE current.epoch = %s
+            ON CONFLICT (saga_id) DO NOTHING
+            RETURNING saga_id
+        ), told AS (
+            {_TOLD.format("stored")}
+        )
+        SELECT {_OURS}, now(), coalesce(array_agg(saga_id), ARRAY[]::text[]) FROM stored
+    """.encode()  # noqa: S608 - made of our own column names
+
+
+def save_at_once(epoch: str) -> bytes:
+    """SAVE as a transaction of its own: of the rows that have the marks after the columns."""
+    return f"""
+        WITH seen AS (
+            SELECT new.* FROM unnest({_arrays(_SAVED)}, %s, %s, %s)
+                AS new ({_names(_SAVED)}, marked_xmin, marked_version, marked_at)
+            JOIN sagas ON sagas.saga_id = new.saga_id
+            CROSS JOIN (SELECT {epoch}) AS current (epoch)
+            WHERE sagas.{_XMIN} = new.marked_xmin AND sagas.version = new.marked_version
+                AND sagas.updated_at = new.marked_at AND current.epoch = %s
+            FOR UPDATE OF sagas SKIP LOCKED
+        ), moved AS (
+            UPDATE sagas SET {_assignments()} FROM seen AS new
+            WHERE sagas.saga_id = new.saga_id
+            RETURNING sagas.saga_id
+        ), told AS (
+            {_TOLD.format("moved")}
+        )
+        SELECT {_OURS}, now(), coalesce(array_agg(saga_id), ARRAY[]::text[]) FROM moved
+    """.encode()  # noqa: S608 - made of our own column names
+
+
+async def fetch(driver: Driver, statement: bytes, values: Sequence[Array | str]) -> list[Any]:
     """All of its rows."""
     async with driver.cursor(binary=True) as cursor:
         await cursor.execute(statement, values)
@@ -140,6 +186,26 @@ def insertion(rows: Sequence[SagaRow], decisions: Sequence[Decision]) -> list[Ar
 def saving(rows: Sequence[SagaRow], decisions: Sequence[Decision]) -> list[Array]:
     """The parameters of SAVE."""
     return _by_column(_SAVED, rows) + _by_column(_LINE, history_of(decisions))
+
+
+def insertion_at_once(
+    rows: Sequence[SagaRow], decisions: Sequence[Decision], epoch: str
+) -> list[Array | str]:
+    """The parameters of `insert_at_once`."""
+    return [*_by_column(_ALL, rows), epoch, *_by_column(_LINE, history_of(decisions))]
+
+
+def saving_at_once(
+    rows: Sequence[SagaRow], decisions: Sequence[Decision], marks: Sequence[Mark], epoch: str
+) -> list[Array | str]:
+    """The parameters of `save_at_once`."""
+    marked: list[Array | str] = [
+        array_of(BigintArray, [mark.xmin for mark in marks]),
+        array_of(BigintArray, [mark.version for mark in marks]),
+        array_of(MomentArray, [mark.updated_at for mark in marks]),
+    ]
+    saved, lines = _by_column(_SAVED, rows), _by_column(_LINE, history_of(decisions))
+    return [*saved, *marked, epoch, *lines]
 
 
 def _by_column(columns: Columns, rows: Sequence[NamedTuple]) -> list[Array]:

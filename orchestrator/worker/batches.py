@@ -2,9 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
-from collections.abc import Set as AbstractSet
-from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Final, TypeVar
 
@@ -15,12 +13,13 @@ from messaging import codec
 from messaging.errors import Conflict, ProtocolError, Unavailable
 from messaging.port import Delivery
 from messaging.topology import Names
-from orchestrator.backoff import retry_delay
 from orchestrator.registry import Registry
-from orchestrator.saga.decide import decide
-from orchestrator.saga.state import Decision, Published, Saga
+from orchestrator.saga.locking import Standing
+from orchestrator.saga.state import Decision, Saga
 from orchestrator.store.errors import Busy, StatementRejected
-from orchestrator.store.port import Store
+from orchestrator.store.port import Recalled, Store, Transaction
+from orchestrator.worker.committed import Committed, earliest, left, together
+from orchestrator.worker.confirming import confirm_published
 from orchestrator.worker.intake import Arrival, doubtful, saga_id_of
 from orchestrator.worker.ledger import Judgement, Ledger, Senders
 from orchestrator.worker.locking import claim_for_starts, let_go_of_unbegun
@@ -32,16 +31,6 @@ T = TypeVar("T")
 
 AT_ONCE: Final = datetime.min.replace(tzinfo=UTC)
 """For the clock: it has to look after this commit, also if it is looking at this moment."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Committed:
-    """A batch that is in the database: what has to leave before it is acknowledged."""
-
-    deliveries: Sequence[Delivery]
-    posts: Sequence[Post]
-    wake_at: datetime | None = None  # when the first of its sagas is due
-    left: Sequence[Arrival] = ()  # to be tried again: the database did not get to them
 
 
 class Batches:
@@ -75,7 +64,7 @@ class Batches:
             nonlocal has_tried
             trying = [doubtful(each) for each in arrivals] if has_tried else arrivals
             has_tried = True
-            return await self._commit(trying)
+            return await self._commit_from_memory(trying)
 
         return await self._when_there(decide_and_save, stopping)
 
@@ -108,6 +97,27 @@ class Batches:
                 self._database.found()
                 return done
 
+    async def _commit_from_memory(self, arrivals: Sequence[Arrival]) -> Committed:
+        """In one round trip what can be decided without looking; the others after it."""
+        recalled = self._store.recalled({saga_id_of(each) for each in arrivals})
+        if recalled is None:
+            return await self._commit(arrivals)
+        ledger = self._ledger(recalled, recalled.sagas)
+        decidable = _decidable(arrivals, recalled, self._registry)
+        self._judge(ledger, decidable)
+        await reach(Failpoint.BEFORE_COMMIT)
+        try:
+            stored = await recalled.save(ledger.new, ledger.changed)
+        except (StatementRejected, Busy):
+            return await self._commit([doubtful(each) for each in arrivals])
+        await reach(Failpoint.AFTER_COMMIT)
+        if not stored:
+            return await self._commit(arrivals)
+        ledger.keep_only(stored, decidable)
+        done = self._done(ledger)
+        others = [each for each in arrivals if saga_id_of(each) not in stored]
+        return together(done, await self._commit_or_leave(others)) if others else done
+
     async def _commit(self, arrivals: Sequence[Arrival]) -> Committed:
         """All in one transaction. What the database rejects, or does not get to in time, is
         split until it is alone; the others do not wait for it."""
@@ -118,57 +128,70 @@ class Batches:
                 return self._reject(arrivals[0], ProtocolError("store_rejected", str(error)))
         except Busy:
             if len(arrivals) == 1:
-                return _left(arrivals)
+                return left(arrivals)
             held = await self._store.held({saga_id_of(each) for each in arrivals})
             if held:
                 return await self._commit_without(held, arrivals)
         half = len(arrivals) // 2
         first = await self._commit(arrivals[:half])
-        return _together(first, await self._commit_or_leave(arrivals[half:]))
+        return together(first, await self._commit_or_leave(arrivals[half:]))
 
     async def _commit_without(
         self, held: Collection[str], arrivals: Sequence[Arrival]
     ) -> Committed:
         """Somebody has locked these sagas, nobody knows for how long: only the others."""
         free = [each for each in arrivals if saga_id_of(each) not in held]
-        left = _left([each for each in arrivals if saga_id_of(each) in held])
-        return _together(await self._commit(free), left) if free else left
+        held_up = left([each for each in arrivals if saga_id_of(each) in held])
+        return together(await self._commit(free), held_up) if free else held_up
 
     async def _commit_or_leave(self, arrivals: Sequence[Arrival]) -> Committed:
         """After others have been committed, which must not be forgotten."""
         try:
             return await self._commit(arrivals)
         except (Unavailable, Conflict):
-            return _left(arrivals)
+            return left(arrivals)
 
     async def _transact(self, arrivals: Sequence[Arrival]) -> Committed:
         async with self._store.transaction() as transaction:
             sagas = await transaction.lock({saga_id_of(each) for each in arrivals} - {""})
             standings = await claim_for_starts(transaction, self._registry, arrivals, sagas)
-            ledger = Ledger(
-                self._registry,
-                self._senders,
-                now=transaction.now,
-                epoch=transaction.epoch,
-                sagas=sagas,
-                standings=standings,
-            )
-            for arrival in arrivals:
-                self._apply(ledger, arrival)
+            ledger = self._ledger(transaction, sagas, standings)
+            self._judge(ledger, arrivals)
             await let_go_of_unbegun(transaction, standings, ledger.merged)
             if await transaction.insert(ledger.new):
                 raise Conflict("somebody else has started one of these sagas")
             await transaction.save(ledger.changed)
             await reach(Failpoint.BEFORE_COMMIT)
         await reach(Failpoint.AFTER_COMMIT)
+        done = self._done(ledger)
+        return replace(done, wake_at=AT_ONCE) if transaction.has_moved_lines else done
+
+    def _ledger(
+        self,
+        opened: Transaction | Recalled,
+        sagas: Mapping[str, Saga],
+        standings: Mapping[str, Standing] | None = None,
+    ) -> Ledger:
+        return Ledger(
+            self._registry,
+            self._senders,
+            now=opened.now,
+            epoch=opened.epoch,
+            sagas=sagas,
+            standings=standings,
+        )
+
+    def _judge(self, ledger: Ledger, arrivals: Iterable[Arrival]) -> None:
+        for arrival in arrivals:
+            self._apply(ledger, arrival)
+
+    def _done(self, ledger: Ledger) -> Committed:
+        """What is committed now."""
         self._report(ledger)
         return Committed(
             deliveries=[judgement.delivery for judgement in ledger.judgements],
             posts=[post for judgement in ledger.judgements for post in self._posts(judgement)],
-            wake_at=_earliest(
-                [AT_ONCE if transaction.has_moved_lines else None]
-                + [moved.saga.wake_at for moved in ledger.merged.values()]
-            ),
+            wake_at=earliest(merged.saga.wake_at for merged in ledger.merged.values()),
         )
 
     def _apply(self, ledger: Ledger, arrival: Arrival) -> None:
@@ -209,6 +232,19 @@ class Batches:
             self._observe(fact)
 
 
+def _decidable(
+    arrivals: Sequence[Arrival], recalled: Recalled, registry: Registry
+) -> list[Arrival]:
+    """Those of sagas in memory, and of sagas that start without locks."""
+    ids = {
+        saga_id_of(each)
+        for each in arrivals
+        if each.start is not None and each.start.saga_type not in registry.locking
+    }
+    ids |= recalled.sagas.keys()
+    return [each for each in arrivals if saga_id_of(each) in ids]
+
+
 def posts_of(names: Names, decision: Decision) -> Iterable[Post]:
     """What a decision sends, as messages."""
     if not decision.send:
@@ -222,58 +258,6 @@ def posts_of(names: Names, decision: Decision) -> Iterable[Post]:
             step=owed.step,
             may_have_left=owed.step not in never_sent,
         )
-
-
-async def confirm_published(store: Store, sent: Sequence[Saga], returned: Sequence[Post]) -> None:
-    """Tell these sagas that what they owed has left, but for what came back."""
-    unroutable: dict[str, set[str]] = {}
-    for post in returned:
-        if post.saga_id is not None and post.step is not None:
-            unroutable.setdefault(post.saga_id, set()).add(post.step)
-    versions = {saga.saga_id: saga.version for saga in sent}
-    saga_ids = versions.keys() | unroutable.keys()
-    try:
-        await _confirm(store, saga_ids, versions, unroutable)
-    except StatementRejected:
-        for saga_id in saga_ids:
-            with suppress(StatementRejected):  # the clock comes back to it, and says so
-                await _confirm(store, {saga_id}, versions, unroutable)
-
-
-async def _confirm(
-    store: Store,
-    saga_ids: AbstractSet[str],
-    versions: Mapping[str, int],
-    unroutable: Mapping[str, AbstractSet[str]],
-) -> None:
-    async with store.transaction() as transaction:
-        sagas = await transaction.lock(saga_ids)
-        decisions = []
-        for saga_id, saga in sagas.items():
-            event = Published(
-                version=versions.get(saga_id),
-                unroutable=frozenset(unroutable.get(saga_id, ())),
-            )
-            decisions.append(decide(saga, event, now=transaction.now, delay=retry_delay))
-        await transaction.save(decisions)
-
-
-def _left(arrivals: Sequence[Arrival]) -> Committed:
-    """Nothing is known to be committed, but it may be."""
-    return Committed(deliveries=(), posts=(), left=[doubtful(each) for each in arrivals])
-
-
-def _together(first: Committed, second: Committed) -> Committed:
-    return Committed(
-        deliveries=[*first.deliveries, *second.deliveries],
-        posts=[*first.posts, *second.posts],
-        wake_at=_earliest([first.wake_at, second.wake_at]),
-        left=[*first.left, *second.left],
-    )
-
-
-def _earliest(moments: Iterable[datetime | None]) -> datetime | None:
-    return min((moment for moment in moments if moment is not None), default=None)
 
 
 def _rejected(delivery: Delivery, error: ProtocolError) -> MessageRejected:

@@ -19,7 +19,8 @@ from orchestrator.saga.start import refuse
 from orchestrator.saga.state import Decision, Saga, TimeReached
 from orchestrator.store.errors import Busy, StatementRejected
 from orchestrator.store.port import Store, Transaction
-from orchestrator.worker.batches import AT_ONCE, confirm_published, posts_of
+from orchestrator.worker.batches import AT_ONCE, posts_of
+from orchestrator.worker.confirming import confirm_published
 from orchestrator.worker.locking import begun, claim_for_due
 from orchestrator.worker.publisher import Publisher
 from orchestrator.worker.reporting import facts_of

@@ -1,6 +1,6 @@
 """The sagas of one transaction, as a batch of arrivals moves them. Pure: no I/O."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Final, NamedTuple
@@ -26,7 +26,7 @@ from orchestrator.saga.state import (
     StepFailed,
     Verdict,
 )
-from orchestrator.worker.intake import Arrival, id_for_start
+from orchestrator.worker.intake import Arrival, id_for_start, saga_id_of
 from orchestrator.worker.locking import begun
 
 REPLIES: Final = (StepCompleted, StepFailed, CompensationCompleted, CompensationFailed)
@@ -95,6 +95,15 @@ class Ledger:
 
     def is_new(self, saga_id: str) -> bool:
         return saga_id in self._is_new
+
+    def keep_only(self, saga_ids: Collection[str], applied: Sequence[Arrival]) -> None:
+        """Nothing has become of the other sagas, nor of what was applied to them."""
+        self._merged = {each: self._merged[each] for each in self._merged if each in saga_ids}
+        self.judgements = [
+            judgement
+            for arrival, judgement in zip(applied, self.judgements, strict=True)
+            if saga_id_of(arrival) in saga_ids
+        ]
 
     def apply(self, arrival: Arrival) -> None:
         """Judge one arrival. A fault in deciding is its rejection, never ours."""

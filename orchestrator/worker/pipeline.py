@@ -11,7 +11,8 @@ from chassis.failpoints import Failpoint, reach
 from chassis.pacing import backoff
 from chassis.receiving import received
 from messaging.port import Broker, Consumer, Delivery
-from orchestrator.worker.batches import Batches, Committed
+from orchestrator.worker.batches import Batches
+from orchestrator.worker.committed import Committed
 from orchestrator.worker.intake import Arrival
 from orchestrator.worker.publisher import Publisher
 

@@ -90,7 +90,7 @@ async def test_one_purge_forgets_more_than_one_transaction_of_lines(stage: Stage
         "service": "First",
         "event": "Asked",
         "saga_type": "Tea",
-        "kind": "forward",
+        "kind": "reaction",
         "state": "handled",
         "payload": b"{}",
     }

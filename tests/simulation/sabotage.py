@@ -16,7 +16,8 @@ from orchestrator.saga import decide, flow, rules
 from orchestrator.saga.draft import Draft
 from orchestrator.saga.state import Decision, Saga, SagaState, Step, StepStatus
 from orchestrator.worker import pipeline
-from orchestrator.worker.batches import Batches, Committed
+from orchestrator.worker.batches import Batches
+from orchestrator.worker.committed import Committed
 from orchestrator.worker.intake import Arrival
 from orchestrator.worker.ledger import Ledger
 from participants import execution, guard, together

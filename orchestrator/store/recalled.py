@@ -1,0 +1,116 @@
+"""Saving sagas that were decided from memory: one statement, which is a transaction of its own.
+
+It stores those whose rows are still what the memory says, and tells which; nobody holds a lock
+while we decide, and nobody is waited for. See docs/adr/0024-a-saga-in-memory-is-saved-at-once.md.
+"""
+
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from datetime import datetime, timedelta
+from time import monotonic
+from typing import Final, NamedTuple
+
+from orchestrator.saga.locking import has_let_go
+from orchestrator.saga.state import Decision, Saga
+from orchestrator.store import statements
+from orchestrator.store.arrays import Array
+from orchestrator.store.errors import translated
+from orchestrator.store.remembered import Mark, Remembered
+from orchestrator.store.rows import row_of
+
+_BELIEVED: Final = 10.0  # seconds
+_AT_ONCE: Final = 0.5  # seconds: an answer that took longer says too little about the time
+
+Fetch = Callable[[bytes, Sequence[Array | str]], Awaitable[tuple[int, Sequence[str]]]]
+
+
+class Reading(NamedTuple):
+    """What the database said of its clock and epoch, and when it was asked."""
+
+    now: datetime
+    epoch: str
+    asked_at: float  # by the monotonic clock, in seconds
+
+    def is_believed(self) -> bool:
+        """Clocks drift apart by microseconds in this time. One that is set is noticed soon."""
+        return monotonic() - self.asked_at < _BELIEVED
+
+    def told_at_once(self) -> bool:
+        """If it is only now that the answer came."""
+        return monotonic() - self.asked_at < _AT_ONCE
+
+    def time(self) -> datetime:
+        """The database's, by now."""
+        return self.now + timedelta(seconds=monotonic() - self.asked_at)
+
+
+class AtOnce(NamedTuple):
+    """The two statements, for one way to ask for the epoch."""
+
+    insert: bytes
+    save: bytes
+
+    @classmethod
+    def by(cls, epoch: str) -> "AtOnce":
+        return cls(statements.insert_at_once(epoch), statements.save_at_once(epoch))
+
+
+class PostgresRecalled:
+    """Sagas in memory, and how to save them. See `port.Recalled` for what it promises."""
+
+    def __init__(
+        self,
+        known: Mapping[str, tuple[Mark, Saga]],
+        reading: Reading,
+        remembered: Remembered,
+        *,
+        by: AtOnce,
+        fetch: Fetch,
+    ) -> None:
+        self.now = reading.time()
+        self.epoch = reading.epoch
+        self.sagas: Mapping[str, Saga] = {saga_id: saga for saga_id, (_, saga) in known.items()}
+        self._known = known
+        self._remembered = remembered
+        self._by = by
+        self._fetch = fetch
+
+    async def save(self, new: Sequence[Decision], changed: Sequence[Decision]) -> Collection[str]:
+        with translated():
+            return {*await self._insert(_alone(new)), *await self._save(_alone(changed))}
+
+    async def _insert(self, decisions: Sequence[Decision]) -> Collection[str]:
+        if not decisions:
+            return ()
+        # In id order, as everywhere: two workers that insert the same ids must not deadlock.
+        ordered = sorted(decisions, key=lambda decision: decision.saga.saga_id)
+        rows = [row_of(decision.saga) for decision in ordered]
+        values = statements.insertion_at_once(rows, ordered, self.epoch)
+        return await self._store(self._by.insert, values, ordered)
+
+    async def _save(self, decisions: Sequence[Decision]) -> Collection[str]:
+        if not decisions:
+            return ()
+        known = [self._known[decision.saga.saga_id] for decision in decisions]
+        rows = [
+            row_of(decision.saga, known=saga)
+            for decision, (_, saga) in zip(decisions, known, strict=True)
+        ]
+        marks = [mark for mark, _ in known]
+        values = statements.saving_at_once(rows, decisions, marks, self.epoch)
+        stored = await self._store(self._by.save, values, decisions)
+        self._remembered.has_found(len(stored), of=len(decisions))
+        return stored
+
+    async def _store(
+        self, statement: bytes, values: Sequence[Array | str], decisions: Sequence[Decision]
+    ) -> Collection[str]:
+        xmin, stored = await self._fetch(statement, values)
+        sagas = {decision.saga.saga_id: decision.saga for decision in decisions}
+        written = [(xmin, sagas[saga_id]) for saga_id in stored]
+        self._remembered.keep(written, epoch=self.epoch)
+        return set(stored)
+
+
+def _alone(decisions: Sequence[Decision]) -> Sequence[Decision]:
+    """Those that are to be stored, and for which no lock has to be let go of."""
+    return [each for each in decisions if each.must_save and not has_let_go(each.saga)]
