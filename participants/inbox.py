@@ -96,6 +96,13 @@ class Inbox(Protocol):
         """
         ...
 
+    def claim_new(
+        self, keys: Collection[Key]
+    ) -> AbstractAsyncContextManager[Mapping[Key, SharedClaim]]:
+        """As `claim_all`, not divisible, of steps that nobody has claimed before: their entries
+        are None. Raises Conflict, on entering or on leaving, if one of them is there."""
+        ...
+
     async def ping(self) -> None:
         """Nothing, if the database answers."""
         ...

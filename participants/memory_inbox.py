@@ -93,6 +93,13 @@ class MemoryInbox:
                 raise Conflict("somebody else is at one of these steps") from error
             yield claims
 
+    @asynccontextmanager
+    async def claim_new(self, keys: Collection[Key]) -> AsyncIterator[Mapping[Key, SharedClaim]]:
+        async with self.claim_all(keys, is_divisible=False) as claims:
+            if any(claim.entry for claim in claims.values()):
+                raise Conflict("one of these steps is there already")
+            yield claims
+
     async def ping(self) -> None:
         """Memory is always there."""
 

@@ -31,7 +31,7 @@ from participants.sql_engine import engine_for, is_sqlite, reading
 from participants.sql_errors import as_conflict, as_unavailable, translated
 from participants.sql_session import HandlerSession
 from participants.sql_table import entry_of, metadata, saga_inbox, stored_form
-from participants.sql_together import hold
+from participants.sql_together import Held, hold, hold_new
 
 _AWAITED: Final = (State.LATER.value, State.COMPENSATING.value)
 _KEY_COLUMNS: Final = (saga_inbox.c.saga_id, saga_inbox.c.step_name)
@@ -101,14 +101,24 @@ class SqlInbox:
                 finally:
                     await claim.close()
 
-    @asynccontextmanager
-    async def claim_all(
+    def claim_all(
         self, keys: Collection[Key], *, is_divisible: bool
+    ) -> AbstractAsyncContextManager[Mapping[Key, SharedClaim]]:
+        return self._claim_together(partial(hold, keys=keys, is_divisible=is_divisible))
+
+    def claim_new(
+        self, keys: Collection[Key]
+    ) -> AbstractAsyncContextManager[Mapping[Key, SharedClaim]]:
+        return self._claim_together(partial(hold_new, keys=keys))
+
+    @asynccontextmanager
+    async def _claim_together(
+        self, hold: Callable[[AsyncConnection], Awaitable[Held]]
     ) -> AsyncIterator[Mapping[Key, SharedClaim]]:
         with as_unavailable():
             async with self.gate(), self.engine.connect() as connection:
                 with as_conflict():
-                    held = await hold(connection, keys, is_divisible=is_divisible)
+                    held = await hold(connection)
                 try:
                     yield held.claims
                     with as_conflict():

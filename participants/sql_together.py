@@ -1,11 +1,14 @@
 """Many steps at once in Postgres or SQLite: one transaction, one statement for all of them."""
 
 import json
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
+import psycopg
+from psycopg.pq import TransactionStatus
 from sqlalchemy import TextClause, event, text
+from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession
 from sqlalchemy.orm import Session
 
@@ -14,8 +17,12 @@ from participants.guard import Entry
 from participants.inbox import Key
 from participants.sql_table import entry_of, saga_inbox, stored_form
 
+_IDLE: Final = TransactionStatus.IDLE
 # Many commands must not wait long for one. A handler's own statements give up after it, too.
-_PATIENCE: Final = text("SET LOCAL lock_timeout = '500ms'")
+_PATIENCE: Final = {
+    "postgresql": "(SELECT set_config('lock_timeout', '500ms', true)) AS patience (is_set)",
+    "sqlite": "(SELECT 1 AS is_set) AS patience",
+}
 # All rows travel as one JSON array: quicker to write than an SQL array for each column. And
 # they are touched in the order of their keys, so that no two batches wait for each other.
 _GIVEN: Final = {
@@ -32,13 +39,15 @@ _LOCK: Final = {"postgresql": "FOR UPDATE OF inbox", "sqlite": ""}
 _LOOK: Final = """
     SELECT inbox.saga_id, inbox.step_name, inbox.state,
         inbox.action_reply, inbox.compensation_reply
-    FROM saga_inbox AS inbox JOIN (given)
+    FROM (patience) CROSS JOIN (given) JOIN saga_inbox AS inbox
         ON inbox.saga_id = given.saga_id AND inbox.step_name = given.step_name
+    WHERE patience.is_set IS NOT NULL
     ORDER BY inbox.saga_id, inbox.step_name (lock)"""
 _INSERT: Final = """
     INSERT INTO saga_inbox (saga_id, step_name, state, action_reply, compensation_reply)
-    SELECT saga_id, step_name, state, action_reply, compensation_reply FROM (given)
-    WHERE true ORDER BY saga_id, step_name ON CONFLICT DO NOTHING"""
+    SELECT saga_id, step_name, state, action_reply, compensation_reply
+    FROM (patience) CROSS JOIN (given)
+    WHERE patience.is_set IS NOT NULL ORDER BY saga_id, step_name"""
 _UPDATE: Final = """
     UPDATE saga_inbox SET state = given.state, action_reply = given.action_reply,
         compensation_reply = given.compensation_reply, updated_at = CURRENT_TIMESTAMP
@@ -49,14 +58,16 @@ _UPDATE: Final = """
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Statements:
     look: Any
-    insert: TextClause
+    insert: TextClause  # all of them, or IntegrityError
     update: TextClause
 
 
 def _statements(dialect: str) -> _Statements:
     def filled(statement: str) -> TextClause:
-        given = statement.replace("(given)", _GIVEN[dialect])
-        return text(given.replace("(lock)", _LOCK[dialect]))
+        fitting = {"(given)": _GIVEN, "(patience)": _PATIENCE, "(lock)": _LOCK}
+        for place, texts in fitting.items():
+            statement = statement.replace(place, texts[dialect])
+        return text(statement)
 
     columns = saga_inbox.c
     found = (columns.saga_id, columns.step_name, columns.state)
@@ -159,15 +170,23 @@ class Held:
             raise Conflict("a handler has ended the transaction of the others")
         saved = [each for each in self.claims.values() if each.is_saved]
         new = [each for each in saved if each.is_new]
-        statements = _STATEMENTS[self._connection.dialect.name]
         if len(new) < len(saved):
+            update = _STATEMENTS[self._connection.dialect.name].update
             changed = (each for each in saved if not each.is_new)
-            await self._connection.execute(statements.update, _rows(changed))
+            await self._connection.execute(update, _rows(changed))
+        elif not await _has_begun(self._connection):
+            await self._transaction.rollback()  # of nothing: no round trip
+            await self._connection.execution_options(isolation_level="AUTOCOMMIT")
         if new:
-            inserted = await self._connection.execute(statements.insert, _rows(new))
-            if inserted.rowcount != len(new):
-                raise Conflict("somebody else was faster at one of these steps")
+            await self._insert(new)
         await self._connection.commit()
+
+    async def _insert(self, new: Sequence[SharedSqlClaim]) -> None:
+        try:
+            insert = _STATEMENTS[self._connection.dialect.name].insert
+            await self._connection.execute(insert, _rows(new))
+        except IntegrityError as error:
+            raise Conflict("somebody else was faster at one of these steps") from error
 
     async def close(self) -> None:
         for each in self.claims.values():
@@ -179,17 +198,40 @@ async def hold(connection: AsyncConnection, keys: Collection[Key], *, is_divisib
 
     What is not there is inserted only at the end. Whoever inserts it meanwhile wins.
     """
-    dialect = connection.dialect.name
-    if dialect == "postgresql":
-        await connection.execute(_PATIENCE)
     asked = [{"saga_id": key.saga_id, "step_name": key.step_name} for key in keys]
-    found = await connection.execute(_STATEMENTS[dialect].look, {"rows": _json(asked)})
+    look = _STATEMENTS[connection.dialect.name].look
+    found = await connection.execute(look, {"rows": _json(asked)})
     entries = {Key(row.saga_id, row.step_name): entry_of(row) for row in found}
+    return _held(connection, keys, entries, is_divisible=is_divisible)
+
+
+async def hold_new(connection: AsyncConnection, keys: Collection[Key]) -> Held:
+    """The same of steps that are not there, without a look: the end will tell. If no handler
+    asks the database for anything, that is the only statement, and a transaction of its own."""
+    await connection.begin()  # on Postgres sent with the first statement
+    return _held(connection, keys, {}, is_divisible=False)
+
+
+def _held(
+    connection: AsyncConnection,
+    keys: Collection[Key],
+    entries: Mapping[Key, Entry],
+    *,
+    is_divisible: bool,
+) -> Held:
     claims = {
         key: SharedSqlClaim(connection, key, entries.get(key), is_divisible=is_divisible)
         for key in keys
     }
     return Held(connection, claims)
+
+
+async def _has_begun(connection: AsyncConnection) -> bool:
+    """Whether the server knows of the transaction."""
+    driver = (await connection.get_raw_connection()).driver_connection
+    if not isinstance(driver, psycopg.AsyncConnection):
+        return True
+    return driver.info.transaction_status is not _IDLE
 
 
 def _rows(claims: Iterable[SharedSqlClaim]) -> Mapping[str, str]:

@@ -1,10 +1,11 @@
 """Many commands, executed once each and together: the guard's rules in one transaction."""
 
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, suppress
 from typing import Final
 
 from chassis.failpoints import Failpoint, reach
-from messaging.contract import Command
+from messaging.contract import Command, Direction
 from messaging.errors import Conflict, Unavailable
 from participants.assignment import Assignment
 from participants.context import Context
@@ -21,6 +22,8 @@ from participants.guard import (
 )
 from participants.inbox import Inbox, Key, SharedClaim
 from participants.outcome import Broken, Failed, Outcome, Unsendable, outcome_of
+
+Claiming = AbstractAsyncContextManager[Mapping[Key, SharedClaim]]
 
 # Postgres keeps 64 savepoints at hand for each transaction; one with more slows down all others.
 _PART: Final = 64
@@ -39,25 +42,33 @@ class BatchExecutor:
         Raises Unavailable when the database is away: execute the batch again, later. After
         any other error nothing is stored, and each command has to be executed by itself.
         """
+        if all(map(_is_first, batch)):
+            with suppress(Conflict):  # somebody has been at one of them after all
+                return await self._attempt(batch, self._inbox.claim_new(_keys(batch)))
         try:
-            return await self._attempt(batch, is_divisible=False)
+            return await self._attempt_known(batch, is_divisible=False)
         except Conflict:  # rare; to be ready for it each time would cost more than the batch
             parts = [batch[start : start + _PART] for start in range(0, len(batch), _PART)]
             return [answer for part in parts for answer in await self._answers_to_part(part)]
 
     async def _answers_to_part(self, part: Sequence[Assignment]) -> Sequence[Answer | None]:
         try:
-            return await self._attempt(part, is_divisible=True)
+            return await self._attempt_known(part, is_divisible=True)
         except Unavailable:
             raise
         except Exception:  # other parts may be stored already
             return [None] * len(part)
 
-    async def _attempt(
+    async def _attempt_known(
         self, batch: Sequence[Assignment], *, is_divisible: bool
     ) -> Sequence[Answer | None]:
-        keys = {each.key for each in batch}
-        async with self._inbox.claim_all(keys, is_divisible=is_divisible) as claims:
+        claiming = self._inbox.claim_all(_keys(batch), is_divisible=is_divisible)
+        return await self._attempt(batch, claiming)
+
+    async def _attempt(
+        self, batch: Sequence[Assignment], claiming: Claiming
+    ) -> Sequence[Answer | None]:
+        async with claiming as claims:
             answers = await self._answers_to(batch, claims)
             await reach(Failpoint.GUARD_BEFORE_BATCH_COMMIT)
         await reach(Failpoint.GUARD_AFTER_BATCH_COMMIT)
@@ -132,3 +143,14 @@ class BatchExecutor:
         if after is not None:
             await claim.save(after)
         return Answer(outcome="failed", reply=reply)
+
+
+def _keys(batch: Sequence[Assignment]) -> set[Key]:
+    return {each.key for each in batch}
+
+
+def _is_first(assignment: Assignment) -> bool:
+    """Most likely nobody has done anything about its step before."""
+    command = assignment.command
+    is_first_attempt = command.direction is Direction.ACTION and command.attempt == 1
+    return is_first_attempt and not assignment.delivery.redelivered

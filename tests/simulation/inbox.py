@@ -145,6 +145,13 @@ class SimulatedInbox:
             rows.end()
         await self.host.leave("commit of inbox")
 
+    @asynccontextmanager
+    async def claim_new(self, keys: Collection[Key]) -> AsyncIterator[Mapping[Key, SharedClaim]]:
+        async with self.claim_all(keys, is_divisible=False) as claims:
+            if any(claim.entry for claim in claims.values()):
+                raise Conflict("one of these steps is there already")
+            yield claims
+
     async def ping(self) -> None:
         self.database.check()
 

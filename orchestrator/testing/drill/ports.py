@@ -163,6 +163,12 @@ class DrilledInbox(SqlInbox):
             yield claims
         await self.committed(keys)
 
+    @asynccontextmanager
+    async def claim_new(self, keys: Collection[Key]) -> AsyncIterator[Mapping[Key, SharedClaim]]:
+        async with super().claim_new(keys) as claims:
+            yield claims
+        await self.committed(keys)
+
 
 def _watched(transaction: SqliteTransaction) -> Sequence[Decision]:
     """A list that grows with the decisions that it saves."""
