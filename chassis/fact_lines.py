@@ -27,7 +27,7 @@ from chassis.rates import Passage, RateLimit
 FIELDS: Final = "fields"  # of a log record: what it says beside its event
 _NAME: Final = "saga"
 _PER_SECOND: Final = 10
-_SAGAS_PER_SECOND: Final = 100  # lines about sagas that do as they should
+_GOOD_PER_SECOND: Final = 100  # lines of one kind about what goes as it should
 _MAX_TEXT: Final = 500
 _TROUBLE: Final = frozenset({"failed", "compensation_failed"})
 _FORWARD: Final = frozenset({"started", "pending"})
@@ -49,7 +49,7 @@ class FactLog:
         self._log = logging.getLogger(_NAME)
         self._is_enabled_for = self._log.isEnabledFor  # cheap where it is silent
         self._limit = RateLimit(_PER_SECOND, clock)
-        self._sagas_limit = RateLimit(_SAGAS_PER_SECOND, clock)
+        self._good_limit = RateLimit(_GOOD_PER_SECOND, clock)
 
     def __call__(self, fact: Fact) -> None:  # noqa: C901, PLR0912  # one case for each kind
         match fact:
@@ -91,7 +91,7 @@ class FactLog:
         if level >= logging.WARNING:
             self._write(level, event, **_said_of(fact))
         else:
-            self._write_of(self._sagas_limit, level, event, lambda: _said_of(fact))
+            self._write_good(event, lambda: _said_of(fact), level)
 
     def _late_reply(self, fact: LateReply) -> None:
         self._write_limited(
@@ -140,32 +140,16 @@ class FactLog:
         )
 
     def _command_handled(self, fact: CommandHandled) -> None:
-        self._write(
-            logging.WARNING if fact.error else logging.INFO,
-            "command handled",
-            saga_id=fact.saga_id,
-            step=fact.step,
-            command=f"{fact.participant}.{fact.command}",
-            direction=fact.direction,
-            outcome=fact.outcome,
-            attempt=fact.attempt,
-            seconds=fact.took.total_seconds(),
-            error=fact.error,
-        )
+        if fact.error:
+            self._write(logging.WARNING, "command handled", **_said_of_command(fact))
+        else:
+            self._write_good("command handled", lambda: _said_of_command(fact))
 
     def _event_handled(self, fact: EventHandled) -> None:
-        self._write(
-            logging.WARNING if fact.outcome == "refused" else logging.INFO,
-            "event handled",
-            saga_id=fact.saga_id,
-            saga_type=fact.saga_type,
-            service=fact.service,
-            event_type=fact.event,
-            outcome=fact.outcome,
-            emitted=", ".join(fact.emitted),
-            seconds=fact.took.total_seconds(),
-            error=fact.error,
-        )
+        if fact.outcome == "refused" or fact.error:
+            self._write(logging.WARNING, "event handled", **_said_of_event(fact))
+        else:
+            self._write_good("event handled", lambda: _said_of_event(fact))
 
     def _event_recorded(self, fact: EventRecorded) -> None:
         self._write(
@@ -198,6 +182,12 @@ class FactLog:
     def _noticed(self, fact: Noticed) -> None:
         details = {f"{key}_" if key in _OUR_KEYS else key: v for key, v in fact.details.items()}
         self._write(_LEVELS.get(fact.level, logging.WARNING), fact.message, **details)
+
+    def _write_good(
+        self, event: str, fields: Callable[[], Mapping[str, Any]], level: int = logging.INFO
+    ) -> None:
+        """Of what goes well, so many lines a second."""
+        self._write_of(self._good_limit, level, event, fields)
 
     def _write_limited(self, level: int, event: str, group: str, **fields: Any) -> None:
         """At most ten a second of one group; the next second says how many there were."""
@@ -249,6 +239,32 @@ def _said_of(fact: SagaAdvanced) -> Mapping[str, Any]:
         "retries": ", ".join(fact.compensation_retries),
         "error": "; ".join(move.error for move in fact.moves if move.error),
         "seconds": None if fact.duration is None else fact.duration.total_seconds(),
+    }
+
+
+def _said_of_command(fact: CommandHandled) -> Mapping[str, Any]:
+    return {
+        "saga_id": fact.saga_id,
+        "step": fact.step,
+        "command": f"{fact.participant}.{fact.command}",
+        "direction": fact.direction,
+        "outcome": fact.outcome,
+        "attempt": fact.attempt,
+        "seconds": fact.took.total_seconds(),
+        "error": fact.error,
+    }
+
+
+def _said_of_event(fact: EventHandled) -> Mapping[str, Any]:
+    return {
+        "saga_id": fact.saga_id,
+        "saga_type": fact.saga_type,
+        "service": fact.service,
+        "event_type": fact.event,
+        "outcome": fact.outcome,
+        "emitted": ", ".join(fact.emitted),
+        "seconds": fact.took.total_seconds(),
+        "error": fact.error,
     }
 
 

@@ -4,6 +4,7 @@ import io
 import json
 import logging
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -298,19 +299,25 @@ def test_every_kind_of_fact_has_its_level(fact: Fact, level: str | None) -> None
     assert [record["level"] for record in lines_of(fact)] == ([] if level is None else [level])
 
 
+HANDLED = CommandHandled(
+    participant="Payment",
+    command="Charge",
+    direction="action",
+    outcome="completed",
+    saga_id="s-1",
+    step="pay",
+    attempt=1,
+    took=timedelta(seconds=0.5),
+)
+
+
 @pytest.mark.parametrize(("error", "level"), [(None, "info"), ("no money", "warning")])
 def test_a_handled_command_is_one_line(error: str | None, level: str) -> None:
-    (record,) = lines_of(
-        CommandHandled(
-            participant="Payment",
-            command="Charge",
-            direction="action",
-            outcome="completed",
-            saga_id="s-1",
-            step="pay",
-            attempt=1,
-            took=timedelta(seconds=0.5),
-            error=error,
-        )
-    )
+    (record,) = lines_of(replace(HANDLED, error=error))
     assert (record["level"], record["command"], record["seconds"]) == (level, "Payment.Charge", 0.5)
+
+
+def test_of_a_thousand_commands_a_hundred_are_written_and_all_failures() -> None:
+    log = FactLog(clock=lambda: 0.0)
+    assert len(lines_of(*[HANDLED] * 1000, log=log)) == 100
+    assert len(lines_of(*[replace(HANDLED, error="no money")] * 300, log=log)) == 300
