@@ -18,7 +18,7 @@ from bench.rounds import Wanted, play
 from bench.sites import found_servers
 from bench.surroundings import surroundings
 from bench.tables import section
-from bench.workloads import LINE, WORKLOADS, Workload, grown
+from bench.workloads import LINE, WORKLOADS, Workload, grown, purged
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -80,10 +80,17 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--finished",
-        type=lambda text: [_at_least_one(each) for each in text.split(",")],
+        type=_counts,
         default=[],
         metavar="N,…",
         help="also measure with so many finished sagas in the tables, written by SQL",
+    )
+    parser.add_argument(
+        "--purged",
+        type=_counts,
+        default=[],
+        metavar="N,…",
+        help="also measure while the orchestrator deletes so many, in the background",
     )
     parser.add_argument("--concurrency", type=_at_least_one, help="sagas in flight (500)")
     parser.add_argument("--folder", type=Path, help="for the logs of the programs")
@@ -97,6 +104,10 @@ def _at_least_one(text: str) -> int:
     if (number := int(text)) < 1:
         raise argparse.ArgumentTypeError(f"{text} is too few, at least 1")
     return number
+
+
+def _counts(text: str) -> list[int]:
+    return [_at_least_one(each) for each in text.split(",")]
 
 
 def _positive(text: str) -> float:
@@ -145,6 +156,7 @@ def _too_few(asked: argparse.Namespace, workloads: Sequence[Workload]) -> str | 
 def _workloads(asked: argparse.Namespace) -> list[Workload]:
     chosen = [WORKLOADS[name] for name in asked.workloads]
     chosen += [grown(count) for count in asked.finished]
+    chosen += [purged(count) for count in asked.purged]
     if asked.concurrency:
         chosen = [replace(each, concurrency=asked.concurrency) for each in chosen]
     return chosen

@@ -98,7 +98,8 @@ def _program(role: str, kind: str, site: Site, workload: Workload, folder: Path)
     program = role.partition("-")[0]
     if kind == "countermand":
         module = {"orchestrator": "bench.sagas", "participants": "bench.services"}[program]
-        return Daemon(role, [str(SAGA), program, "run", module], folder, site.settings)
+        settings = {**site.settings, "SAGA_RETENTION_COMPLETED": workload.retention}
+        return Daemon(role, [str(SAGA), program, "run", module], folder, settings)
     command = [sys.executable, "-m", f"bench.null_{program}", "--client", kind]
     command += ["--amqp-url", site.servers.amqp_url, "--namespace", site.names.namespace]
     if program == "orchestrator":

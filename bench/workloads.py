@@ -20,6 +20,7 @@ class Workload:
     concurrency: int = CONCURRENCY
     workers: int = 1
     finished: int = 0  # sagas that lie in the tables already
+    retention: str = "never"  # how long these are kept: they are 1 to 90 days old
 
     @property
     def messages(self) -> float:
@@ -67,3 +68,10 @@ def grown(finished: int) -> Workload:
     """The main workload, on tables in which so many sagas have ended."""
     about = f"{finished:,} finished sagas in the tables"
     return Workload(name=f"finished-{finished}", about=about, finished=finished)
+
+
+def purged(finished: int) -> Workload:
+    """The same while these are deleted, as is done in the background with what is too old."""
+    about = f"{finished:,} finished sagas in the tables are being deleted"
+    name = f"purged-{finished}"
+    return Workload(name=name, about=about, finished=finished, retention="12h")

@@ -13,6 +13,7 @@ from bench.command import main
         (["--sagas", "50"], "--sagas 50 is too few with 500 in flight"),
         (["--rounds", "many"], "'many' is no whole number"),
         (["--finished", "5M"], "'5M' is no whole number"),
+        (["--purged", "0"], "0 is too few, at least 1"),
         (["--rounds", "0"], "at least 1"),
         (["--seconds", "0"], "more than 0"),
         (["--report", "no/such/page.md"], "no such page"),
@@ -31,5 +32,12 @@ def test_the_help_names_everybody(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         main(["--help"])
     shown = " ".join(capsys.readouterr().out.split())
-    for word in ("countermand-sdk", "restate", "payload-128k", "--finished", "--report"):
+    for word in (
+        "countermand-sdk",
+        "restate",
+        "payload-128k",
+        "--finished",
+        "--purged",
+        "--report",
+    ):
         assert word in shown
