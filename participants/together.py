@@ -1,7 +1,7 @@
 """Many commands, executed once each and together: the guard's rules in one transaction."""
 
 from collections.abc import Mapping, Sequence
-from contextlib import AbstractAsyncContextManager, suppress
+from contextlib import AbstractAsyncContextManager
 from typing import Final
 
 from chassis.failpoints import Failpoint, reach
@@ -42,28 +42,26 @@ class BatchExecutor:
         Raises Unavailable when the database is away: execute the batch again, later. After
         any other error nothing is stored, and each command has to be executed by itself.
         """
-        if all(map(_is_first, batch)):
-            with suppress(Conflict):  # somebody has been at one of them after all
-                return await self._attempt(batch, self._inbox.claim_new(_keys(batch)))
         try:
-            return await self._attempt_known(batch, is_divisible=False)
+            return await self._attempt(batch, self._claim_whole(batch))
         except Conflict:  # rare; to be ready for it each time would cost more than the batch
             parts = [batch[start : start + _PART] for start in range(0, len(batch), _PART)]
             return [answer for part in parts for answer in await self._answers_to_part(part)]
 
     async def _answers_to_part(self, part: Sequence[Assignment]) -> Sequence[Answer | None]:
         try:
-            return await self._attempt_known(part, is_divisible=True)
+            claiming = self._inbox.claim_all(_keys(part), is_divisible=True)
+            return await self._attempt(part, claiming)
         except Unavailable:
             raise
         except Exception:  # other parts may be stored already
             return [None] * len(part)
 
-    async def _attempt_known(
-        self, batch: Sequence[Assignment], *, is_divisible: bool
-    ) -> Sequence[Answer | None]:
-        claiming = self._inbox.claim_all(_keys(batch), is_divisible=is_divisible)
-        return await self._attempt(batch, claiming)
+    def _claim_whole(self, batch: Sequence[Assignment]) -> Claiming:
+        """Without a look for what is most likely not there."""
+        if all(map(_is_first, batch)):
+            return self._inbox.claim_new(_keys(batch))
+        return self._inbox.claim_all(_keys(batch), is_divisible=False)
 
     async def _attempt(
         self, batch: Sequence[Assignment], claiming: Claiming

@@ -115,3 +115,50 @@ def _counted(entry: Entry | None) -> Entry:
 def _count_in(entry: Entry | None) -> int:
     reply = entry.action_reply if entry else None
     return reply.result["n"] if reply and reply.result else 0
+
+
+async def test_new_steps_are_stored_without_a_look(inbox: Inbox) -> None:
+    async with inbox.claim_new({CHARGE, SHIP, OTHER}) as claims:
+        assert [claims[key].entry for key in (CHARGE, SHIP, OTHER)] == [None, None, None]
+        await claims[CHARGE].save(Entry(state=State.DONE, action_reply=DONE))
+        await claims[SHIP].save(Entry(state=State.FAILED, action_reply=BUSY))
+    assert await stored(inbox) == Entry(state=State.DONE, action_reply=DONE)
+    assert await stored(inbox, "order-1", "ship") is not None
+    assert await stored(inbox, "order-2", "charge") is None
+
+
+async def test_of_new_steps_none_is_stored_if_one_is_there(inbox: Inbox) -> None:
+    known = Entry(state=State.COMPENSATED, compensation_reply=UNDONE)
+    await store(inbox, known)
+    assert not await _store_new(inbox)
+    assert await stored(inbox) == known
+    assert await stored(inbox, "order-1", "ship") is None
+
+
+async def test_new_steps_left_by_an_error_are_not_stored(inbox: Inbox) -> None:
+    with suppress(ZeroDivisionError):
+        async with inbox.claim_new({CHARGE}) as claims:
+            await claims[CHARGE].save(Entry(state=State.DONE, action_reply=DONE))
+            raise ZeroDivisionError
+    assert await stored(inbox) is None
+
+
+async def test_a_new_step_that_somebody_holds_is_waited_for_only_a_moment(inbox: Inbox) -> None:
+    async with inbox.claim("order-1", "charge") as holder:
+        await holder.save(Entry(state=State.DONE, action_reply=DONE))
+        async with asyncio.timeout(10):
+            taken = asyncio.create_task(_store_new(inbox))
+            await asyncio.wait({taken}, timeout=3)
+    is_stored = await taken
+    assert (await stored(inbox, "order-1", "ship") is not None) is is_stored
+    assert await stored(inbox) == Entry(state=State.DONE, action_reply=DONE)
+
+
+async def _store_new(inbox: Inbox) -> bool:
+    """Whether there was no conflict."""
+    with suppress(Conflict):
+        async with inbox.claim_new({CHARGE, SHIP}) as claims:
+            for claim in claims.values():
+                await claim.save(Entry(state=State.DONE, action_reply=DONE))
+        return True
+    return False

@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from sqlalchemy import Column, Integer, MetaData, String, Table, insert, select
+from sqlalchemy import Column, Integer, MetaData, String, Table, event, insert, select
 from sqlalchemy.ext.asyncio import AsyncSession
 from tenacity import wait_none
 
@@ -151,6 +151,26 @@ async def test_a_batch_is_answered_in_its_order(shop: Shop, inbox: Inbox) -> Non
     assert [reply.result for reply in replies] == [{"done": f"order-{n}"} for n in (3, 1, 2)]
     assert [reply.command_id for reply in replies] == [each.command_id for each in asked]
     assert {reply.attempt for reply in replies} == {2}
+
+
+@pytest.mark.parametrize("inbox", SQL_INBOXES, indirect=True)
+async def test_first_commands_that_leave_no_sql_cost_one_statement(inbox: SqlInbox) -> None:
+    shop = Shop(has_sql=False)
+    statements: list[str] = []
+
+    @event.listens_for(inbox.engine.sync_engine, "before_cursor_execute")
+    def note(_connection: Any, _cursor: Any, statement: str, *_: Any) -> None:
+        statements.append(statement.split()[0])
+
+    commands = [act("s-1"), act("s-2", "no"), act("s-3")]
+    answers = await together(shop, inbox, *commands)
+    assert outcomes(answers) == ["completed", "failed", "completed"]
+    assert statements == ["INSERT"]
+    assert outcomes(await together(shop, inbox, *commands)) == ["replayed"] * 3
+    assert len(shop.calls) == 6  # as if they had come to a copy that knows of nothing
+    retried = [replace(each, attempt=2) for each in commands]
+    assert outcomes(await together(shop, inbox, *retried)) == ["replayed"] * 3
+    assert len(shop.calls) == 6
 
 
 async def test_a_command_that_is_twice_in_a_batch_is_executed_once(
