@@ -48,6 +48,12 @@ CONTESTANTS: Final[Mapping[str, Contestant]] = {
             participants="aio-pika",
         ),
         Contestant(
+            name="null-own",
+            about="our own client's ceiling: no state; participants on the codec",
+            orchestrator="own",
+            participants="codec",
+        ),
+        Contestant(
             name="countermand",
             about="`saga orchestrator run`; participants on the codec, without state",
             orchestrator="countermand",

@@ -4,10 +4,10 @@ import argparse
 import json
 
 from bench.answers import NullOrchestrator
+from bench.clients import CLIENTS, relay
 from bench.data import data_of
 from bench.loops import run
 from bench.null_plan import plan_of
-from bench.relays import relay
 from bench.sagas import SAGAS
 from messaging.topology import Names
 
@@ -16,7 +16,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m bench.null_orchestrator", description=__doc__)
     parser.add_argument("--amqp-url", required=True)
     parser.add_argument("--namespace", required=True)
-    parser.add_argument("--client", choices=["codec", "aio-pika"], default="codec")
+    parser.add_argument("--client", choices=CLIENTS, default="codec")
     parser.add_argument("--payload", type=int, default=0, help="bytes more in every command")
     options = parser.parse_args()
     names = Names(options.namespace)

@@ -3,8 +3,8 @@
 import argparse
 
 from bench.answers import NullParticipants
+from bench.clients import CLIENTS, relay
 from bench.loops import run
-from bench.relays import relay
 from bench.sagas import PARTICIPANTS
 from messaging.topology import Names
 
@@ -13,7 +13,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m bench.null_participants", description=__doc__)
     parser.add_argument("--amqp-url", required=True)
     parser.add_argument("--namespace", required=True)
-    parser.add_argument("--client", choices=["codec", "aio-pika"], default="codec")
+    parser.add_argument("--client", choices=CLIENTS, default="codec")
     options = parser.parse_args()
     names = Names(options.namespace)
     queues = [names.commands_for(each) for each in PARTICIPANTS]

@@ -1,7 +1,9 @@
-"""Programs that only answer what comes: on the bench's own codec, or on aio-pika in batches."""
+"""Programs that only answer what comes: on the bench's own codec, or on aio-pika in batches.
+
+They publish, wait for the confirms, then acknowledge.
+"""
 
 import asyncio
-import signal
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from functools import lru_cache
@@ -16,15 +18,6 @@ from bench.wire import Wire
 
 Answer = Callable[[Delivery], Iterable[Post]]
 PREFETCH: Final = 500
-
-
-async def relay(client: str, url: str, queues: Sequence[str], answer: Answer) -> None:
-    """Answer until a signal: publish, wait for the confirms, then acknowledge."""
-    stopping = asyncio.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        asyncio.get_running_loop().add_signal_handler(number, stopping.set)
-    relays = {"codec": _relay_on_codec, "aio-pika": _relay_on_aio_pika}
-    await relays[client](url, queues, answer, stopping)
 
 
 class _Owing:
@@ -49,7 +42,7 @@ class _Owing:
             self._wire.ack(tag)
 
 
-async def _relay_on_codec(
+async def relay_on_codec(
     url: str, queues: Sequence[str], answer: Answer, stopping: asyncio.Event
 ) -> None:
     wire = await Wire.open(url)
@@ -57,7 +50,7 @@ async def _relay_on_codec(
     wire.on_deliveries, wire.on_confirmed = owing.take, owing.settle
     for queue in queues:
         await wire.consume(queue, prefetch=PREFETCH)
-    _say_ready()
+    say_ready()
     stop = asyncio.ensure_future(stopping.wait())
     both: set[asyncio.Future[Any]] = {stop, wire.ended}
     await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
@@ -65,7 +58,7 @@ async def _relay_on_codec(
     await wire.ended
 
 
-async def _relay_on_aio_pika(
+async def relay_on_aio_pika(
     url: str, queues: Sequence[str], answer: Answer, stopping: asyncio.Event
 ) -> None:
     """Whatever has arrived is one batch: a gather of its publishes, then one multiple-ack."""
@@ -75,7 +68,7 @@ async def _relay_on_aio_pika(
     await channel.set_qos(prefetch_count=PREFETCH)
     for queue in queues:
         await (await channel.get_queue(queue)).consume(arrived.put)
-    _say_ready()
+    say_ready()
     exchanges: dict[str, AbstractExchange] = {}
     working = asyncio.ensure_future(_answer_batches(channel, arrived, exchanges, answer))
     stop = asyncio.ensure_future(stopping.wait())
@@ -106,7 +99,7 @@ async def _answer_batches(
 async def _publish(exchange: AbstractExchange, post: Post) -> None:
     message = aio_pika.Message(
         post.body,
-        headers=dict(_headers_of(post.headers)),
+        headers=dict(headers_of(post.headers)),
         content_type="application/json",
         delivery_mode=aio_pika.DeliveryMode.PERSISTENT,
         correlation_id=post.correlation_id.decode(),
@@ -123,10 +116,10 @@ def _delivery_of(message: AbstractIncomingMessage) -> Delivery:
 
 
 @lru_cache(maxsize=256)
-def _headers_of(table: bytes) -> dict[str, Any]:
+def headers_of(table: bytes) -> dict[str, Any]:
     """The same few tables come again and again: not the library's cost."""
     return decode.field_table(len(table).to_bytes(4, "big") + table)[1]
 
 
-def _say_ready() -> None:
+def say_ready() -> None:
     print("ready", flush=True)
