@@ -22,10 +22,11 @@ __all__ = ["MemoryBroker", "MemoryConsumer", "MemoryServer"]
 class MemoryConsumer:
     """Deliveries of one queue of a `MemoryServer`."""
 
-    def __init__(self, server: MemoryServer, queue: str, prefetch: int) -> None:
+    def __init__(self, server: MemoryServer, queue: str, prefetch: int, priority: int) -> None:
         self._server = server
         self._queue = queue
         self._prefetch = prefetch
+        self._priority = priority
         self._arrivals = Arrivals(queue)
         self._link: Link | None = None
         self._is_closed = False
@@ -62,7 +63,7 @@ class MemoryConsumer:
         queue = self._server.queues.get(self._queue)
         if queue is None or self._link is not None or self._is_closed:
             return
-        self._link = Link(self._prefetch, self._arrivals.put)
+        self._link = Link(self._prefetch, self._arrivals.put, self._priority)
         queue.attach(self._link)
 
     def unlink(self) -> None:
@@ -142,10 +143,10 @@ class MemoryBroker:
         await asyncio.sleep(0)  # let others run, as a real broker would
         return receipts
 
-    async def consume(self, queue: str, *, prefetch: int) -> MemoryConsumer:
+    async def consume(self, queue: str, *, prefetch: int, priority: int = 0) -> MemoryConsumer:
         if not self._is_open:
             raise Unavailable(f"queue {queue!r} cannot be consumed: the broker is closed")
-        consumer = MemoryConsumer(self._server, queue, prefetch)
+        consumer = MemoryConsumer(self._server, queue, prefetch, priority)
         self._consumers.append(consumer)
         if self._up.is_set():
             consumer.link()

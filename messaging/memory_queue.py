@@ -24,6 +24,7 @@ class Link:
 
     prefetch: int
     deliver: Callable[[Delivery], None]
+    priority: int = 0
     session: int = field(default_factory=lambda: next(_sessions))
     unsettled: dict[int, Stored] = field(default_factory=dict)
     _tags: "itertools.count[int]" = field(default_factory=lambda: itertools.count(1))
@@ -39,7 +40,7 @@ class Link:
 
 
 class MemoryQueue:
-    """Ready messages by position, handed to the links in turn."""
+    """Ready messages by position, handed to the links by priority, to equals in turn."""
 
     def __init__(
         self,
@@ -103,9 +104,11 @@ class MemoryQueue:
             link.hand_over(heapq.heappop(self._ready))
 
     def _next_link(self) -> Link | None:
-        """The next link with room, in turn."""
-        for index, link in enumerate(self._links):
-            if link.has_room:
-                self._links.append(self._links.pop(index))
-                return link
-        return None
+        """Of the links with room, the one of the highest priority; equals in turn."""
+        free = [link for link in self._links if link.has_room]
+        if not free:
+            return None
+        link = max(free, key=lambda each: each.priority)  # the first of equals
+        self._links.remove(link)
+        self._links.append(link)
+        return link

@@ -118,8 +118,13 @@ class Broker(Protocol):
         """
         ...
 
-    async def consume(self, queue: str, *, prefetch: int) -> Consumer:
-        """Begin to consume. Returns at once; deliveries come when the connection is up."""
+    async def consume(self, queue: str, *, prefetch: int, priority: int = 0) -> Consumer:
+        """Begin to consume. Returns at once; deliveries come when the connection is up.
+
+        Of all who consume the queue, those of the highest priority are served first, as long
+        as each holds less than its prefetch; what they cannot take goes to the next. Equals
+        are served in turn. `priority` may be any integer of 64 bits with a sign.
+        """
         ...
 
     def is_ready(self) -> bool:

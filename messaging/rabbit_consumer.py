@@ -27,11 +27,14 @@ class RabbitConsumer:
     queue, takes its first messages for ones that it has sent already, and sends nothing.
     """
 
-    def __init__(self, queue: str, *, prefetch: int, report: Callable[[bool, str], None]) -> None:
+    def __init__(
+        self, queue: str, *, prefetch: int, priority: int, report: Callable[[bool, str], None]
+    ) -> None:
         self.queue = queue
         self.is_closed = False
         self.problem: str | None = None  # why it is not consuming
         self._prefetch = prefetch
+        self._priority = priority
         self._report = report
         self._arrivals = Arrivals(queue)
         self._unsettled: dict[int, None] = {}  # tags in the order of arrival
@@ -127,7 +130,7 @@ class RabbitConsumer:
         self._session, self._number = session, number
         self._feed = feed_over(session, channel, self.queue, number, self._take)
         try:
-            await self._feed.start(self._prefetch)
+            await self._feed.start(self._prefetch, self._priority)
         except BaseException:
             session.spawn(session.close_channel(channel))
             self._stop_feed()

@@ -21,7 +21,7 @@ class Feed(Protocol):
     @property
     def channel(self) -> Channel: ...
 
-    async def start(self, prefetch: int) -> None: ...
+    async def start(self, prefetch: int, priority: int) -> None: ...
 
     def stop(self) -> None:
         """Hand over no more. The channel still has to be closed."""
@@ -43,8 +43,9 @@ class PlainFeed:
         self._number = number
         self._take: Take | None = take
 
-    async def start(self, prefetch: int) -> None:
-        await _consume(self.channel, self._queue, prefetch, self._on_message)
+    async def start(self, prefetch: int, priority: int) -> None:
+        await _qos(self.channel, prefetch)
+        await _consume(self.channel, self._queue, priority, self._on_message)
 
     def stop(self) -> None:
         self._take = None
@@ -74,8 +75,9 @@ class BulkFeed:
         self._is_open = True
         tap.listen(channel.number, self)
 
-    async def start(self, prefetch: int) -> None:
-        await _consume(self.channel, self._queue, prefetch, _nothing)
+    async def start(self, prefetch: int, priority: int) -> None:
+        await _qos(self.channel, prefetch)
+        await _consume(self.channel, self._queue, priority, _nothing)
 
     def stop(self) -> None:
         self._take = None
@@ -117,14 +119,19 @@ def feed_over(session: Session, channel: Channel, queue: str, number: int, take:
     return PlainFeed(channel, queue, number, take)
 
 
+async def _qos(channel: Channel, prefetch: int) -> None:
+    await within(RPC_SECONDS, channel.basic_qos(prefetch_count=prefetch))
+
+
 async def _consume(
     channel: Channel,
     queue: str,
-    prefetch: int,
+    priority: int,
     on_message: Callable[[DeliveredMessage], Coroutine[Any, Any, None]],
 ) -> None:
-    await within(RPC_SECONDS, channel.basic_qos(prefetch_count=prefetch))
-    await within(RPC_SECONDS, channel.basic_consume(queue, on_message))
+    arguments: dict[str, Any] | None = {"x-priority": priority} if priority else None
+    consuming = channel.basic_consume(queue, on_message, arguments=arguments)
+    await within(RPC_SECONDS, consuming)
 
 
 async def _nothing(_: DeliveredMessage) -> None:

@@ -92,10 +92,10 @@ class RabbitBroker:
             return [Receipt.UNKNOWN] * len(messages)
         return await self._publisher.publish(messages)
 
-    async def consume(self, queue: str, *, prefetch: int) -> RabbitConsumer:
+    async def consume(self, queue: str, *, prefetch: int, priority: int = 0) -> RabbitConsumer:
         if not self._is_open:
             raise Unavailable(f"queue {queue!r} cannot be consumed: the broker is closed")
-        consumer = RabbitConsumer(queue, prefetch=prefetch, report=self._report)
+        consumer = RabbitConsumer(queue, prefetch=prefetch, priority=priority, report=self._report)
         if not self._consumers:  # who only publishes needs one connection
             self._tasks.append(asyncio.create_task(self._consuming.run()))
         self._consumers.append(consumer)

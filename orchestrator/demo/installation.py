@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Final
 
@@ -103,7 +103,8 @@ async def programs_at_work(
     ):
         registry = Registry([DemoOrderSaga()])
         settings = orchestrator_settings()
-        worker = Worker(orchestrator, databases.store, registry, settings, observe)
+        began = datetime.now(UTC)
+        worker = Worker(orchestrator, databases.store, registry, settings, observe, began=began)
         runner = _runner(participants, databases, observe)
         recovery = _dlq_worker(dlq_worker, databases, observe, [sink])
         programs.create_task(worker.run(stopping), name="orchestrator")

@@ -141,8 +141,15 @@ class Programs:
 
     def _worker(self, broker: MemoryBroker) -> Worker:
         settings = OrchestratorSettings.model_construct()  # whatever the environment says
-        observe = self.facts.append
-        return Worker(broker, self.store, self.registry, settings, observe, quiet=timedelta(0))
+        return Worker(
+            broker,
+            self.store,
+            self.registry,
+            settings,
+            self.facts.append,
+            began=self.time.now(),
+            quiet=timedelta(0),
+        )
 
     def _runner(self, broker: MemoryBroker, *participants: Participant) -> Runner:
         return Runner(

@@ -25,10 +25,14 @@ async def at_once(arrivals: int, stopping: asyncio.Event) -> None:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pull:
-    """How much is taken at a time, and what to wait for before so many are worked on."""
+    """How much is taken at a time, and what to wait for before so many are worked on.
+
+    `priority` is that of the port: whoever has the highest is served first.
+    """
 
     prefetch: int
     batch_size: int
+    priority: int = 0
     admit: Callable[[int, asyncio.Event], Awaitable[None]] = at_once
 
 
@@ -65,7 +69,9 @@ class Pipeline:
 
     async def run(self, stopping: asyncio.Event) -> None:
         """Work until `stopping` is set; finish what is in hand, leave the rest to others."""
-        consumer = await self._broker.consume(self._queue, prefetch=self._pull.prefetch)
+        consumer = await self._broker.consume(
+            self._queue, prefetch=self._pull.prefetch, priority=self._pull.priority
+        )
         try:
             async with asyncio.TaskGroup() as group:
                 await self._work(consumer, group, stopping)

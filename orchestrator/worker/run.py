@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
+from datetime import UTC, datetime
 from functools import partial
 from typing import Any, Final
 
@@ -64,7 +65,7 @@ async def serve(
         store = store_for(settings.required_database_url(), stuck_after=settings.stuck_after)
         stack.push_async_callback(store.close)
         broker = _broker(registry, settings, observe)
-        worker = Worker(broker, store, registry, settings, observe)
+        worker = Worker(broker, store, registry, settings, observe, began=datetime.now(UTC))
         health.register("broker", lambda: None if broker.is_ready() else "not consuming")
         health.register("database", lambda: worker.database.problem)
         health.register("drain", lambda: "stopping" if stopping.is_set() else None)

@@ -22,6 +22,7 @@ from orchestrator.worker.ledger import Senders
 from orchestrator.worker.lock_watch import LockWatch
 from orchestrator.worker.pipeline import Pipeline, Pull
 from orchestrator.worker.publisher import Publisher
+from orchestrator.worker.seniority import priority_of
 
 _COUNT_STUCK_EVERY: Final = timedelta(seconds=15)
 
@@ -29,6 +30,8 @@ _COUNT_STUCK_EVERY: Final = timedelta(seconds=15)
 class Worker:
     """Moves sagas. Any number of workers run side by side on the same queues.
 
+    The one that `began` first is served first, so that it finds nearly every saga in its
+    memory; the others take what it cannot, and its place once it is gone.
     `quiet` is how long no delivery must have come before a deadline counts as passed. Zero only
     where nothing can wait in the queues from before, as on a broker of its own.
     """
@@ -41,6 +44,7 @@ class Worker:
         settings: OrchestratorSettings,
         observe: Observe,
         *,
+        began: datetime,
         quiet: timedelta = BACKLOG_READ,
     ) -> None:
         names = Names(settings.namespace)
@@ -59,7 +63,11 @@ class Worker:
             database=self.database,
             observe=observe,
         )
-        pull = Pull(prefetch=settings.prefetch, batch_size=settings.batch_size)
+        pull = Pull(
+            prefetch=settings.prefetch,
+            batch_size=settings.batch_size,
+            priority=priority_of(began),
+        )
         self._replies = self._pipeline(names.replies, read_reply, pull)
         admitted = replace(pull, admit=Admission(store, settings.admission_limit, observe).wait)
         self._starts = self._pipeline(names.starts, read_start, admitted)

@@ -37,3 +37,14 @@ def _start_with(world: World, daemon: Daemon, trap: str) -> None:
     if daemon.is_running:
         daemon.kill()
     world.play(f"{daemon.name} starts with {trap}", lambda: daemon.start(**armed(trap)))
+    if daemon in world.orchestrators:
+        _let_it_be_first(world, daemon)
+
+
+def _let_it_be_first(world: World, daemon: Daemon) -> None:
+    """The orchestrator that began first is served first: the others begin anew, after it."""
+    world.wait_for(lambda: not daemon.is_running or daemon.is_ready(), f"{daemon.name} has begun")
+    for other in world.orchestrators:
+        if other is not daemon and other.is_running:
+            world.play(f"{other.name} stops, and begins after it", other.terminate)
+            other.start()

@@ -110,8 +110,10 @@ async def ready_broker(world: BrokerWorld, **arguments: Any) -> Broker:
     return broker
 
 
-async def ready_consumer(broker: Broker, queue: str, prefetch: int = 100) -> Consumer:
-    consumer = await broker.consume(queue, prefetch=prefetch)
+async def ready_consumer(
+    broker: Broker, queue: str, prefetch: int = 100, priority: int = 0
+) -> Consumer:
+    consumer = await broker.consume(queue, prefetch=prefetch, priority=priority)
     await broker.wait_ready(SECONDS)
     return consumer
 

@@ -50,8 +50,8 @@ class FaultyBroker:
     async def publish(self, messages: Sequence[Outgoing]) -> Sequence[Receipt]:
         return await self._broker.publish(messages)
 
-    async def consume(self, queue: str, *, prefetch: int) -> Consumer:
-        return await self._broker.consume(queue, prefetch=prefetch)
+    async def consume(self, queue: str, *, prefetch: int, priority: int = 0) -> Consumer:
+        return await self._broker.consume(queue, prefetch=prefetch, priority=priority)
 
     def is_ready(self) -> bool:
         return self._broker.is_ready()
@@ -84,5 +84,6 @@ class ForgetfulBroker(FaultyBroker):
         self.published += messages
         return receipts
 
-    async def consume(self, queue: str, *, prefetch: int) -> Consumer:
-        return ForgetfulConsumer(await self._broker.consume(queue, prefetch=prefetch))
+    async def consume(self, queue: str, *, prefetch: int, priority: int = 0) -> Consumer:
+        consumer = await self._broker.consume(queue, prefetch=prefetch, priority=priority)
+        return ForgetfulConsumer(consumer)

@@ -131,10 +131,11 @@ class Network:
 class SimulatedConsumer:
     """Deliveries of one queue, for as long as its session lasts."""
 
-    def __init__(self, broker: "SimulatedBroker", queue: str, prefetch: int) -> None:
+    def __init__(self, broker: "SimulatedBroker", queue: str, prefetch: int, priority: int) -> None:
         self._broker = broker
         self._queue = queue
         self._prefetch = prefetch
+        self._priority = priority
         self._arrivals = Arrivals(queue)
         self._link: Link | None = None
         self._is_closed = False
@@ -171,7 +172,7 @@ class SimulatedConsumer:
         """Begin a session."""
         if not self._is_closed:
             self._arrivals.drop()
-            self._link = Link(self._prefetch, self._arrivals.put)
+            self._link = Link(self._prefetch, self._arrivals.put, self._priority)
             self._broker.queue(self._queue).attach(self._link)
 
     def detach(self) -> None:
@@ -223,8 +224,8 @@ class SimulatedBroker:
         await self.machine.pass_by(f"after publishing {len(messages)}")
         return receipts
 
-    async def consume(self, queue: str, *, prefetch: int) -> Consumer:
-        consumer = SimulatedConsumer(self, queue, prefetch)
+    async def consume(self, queue: str, *, prefetch: int, priority: int = 0) -> Consumer:
+        consumer = SimulatedConsumer(self, queue, prefetch, priority)
         self._consumers.append(consumer)
         if self._up.is_set():
             consumer.attach()

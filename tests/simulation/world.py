@@ -31,7 +31,7 @@ from participants.replies import Replies
 from participants.runner import Runner
 from tests.simulation import faults
 from tests.simulation.broker import Network, SimulatedBroker
-from tests.simulation.database import Database, Key
+from tests.simulation.database import BEGINNING, Database, Key
 from tests.simulation.faults import Machine
 from tests.simulation.inbox import EFFECTS, INBOX, Effect, SimulatedInbox
 from tests.simulation.letters import Row, alerts_of, rows_of
@@ -229,7 +229,8 @@ class World:
         store = SimulatedStore(self.sagas_database, machine)
         try:
             async with SimulatedBroker(self.network, machine) as broker:
-                worker = Worker(broker, store, REGISTRY, _SETTINGS, self._observe)
+                # As if all had begun together: they share, and more of them meet at a saga.
+                worker = Worker(broker, store, REGISTRY, _SETTINGS, self._observe, began=BEGINNING)
                 await worker.run(machine.stopping)
         finally:
             await store.close()

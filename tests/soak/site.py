@@ -112,6 +112,8 @@ def _behind(place: Place, broker: Wire, database: Wire) -> Place:
 def employ(installation: Installation, fate: str, place: Place) -> None:
     """One of each program."""
     settings = place.settings
-    installation.orchestrator("trial_orders", name=f"orchestrator-{fate}", **settings)
+    name = f"orchestrator-{fate}"
+    # With few at a time in hand, the steady one, which is served first, leaves some to the other.
+    installation.orchestrator("trial_orders", name=name, SAGA_PREFETCH="10", **settings)
     installation.participants(name=f"participants-{fate}", **settings)
     installation.dlq_worker(name=f"dlq-worker-{fate}", SAGA_REPLAY_BASE="1s", **settings)

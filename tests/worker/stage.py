@@ -5,7 +5,7 @@ import json
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any, ClassVar
 
 import pytest
@@ -25,6 +25,7 @@ from orchestrator.store.views import SagaView
 from orchestrator.worker.service import Worker
 
 SECONDS = 30.0  # how long a test waits for a fact
+TOGETHER = datetime(2030, 1, 1, tzinfo=UTC)  # when workers begin who are to share the load
 SHORT = timedelta(milliseconds=300)
 QUICKLY = RetryPolicy(max_attempts=2, initial=timedelta(milliseconds=50), jitter=False)
 PARTICIPANTS = ("TestService", "OtherService")
@@ -90,20 +91,33 @@ class Stage:
     def facts_of(self, kind: type[Any]) -> list[Any]:
         return [fact for fact in self.facts if isinstance(fact, kind)]
 
-    def worker(self, broker: Broker, store: DatabaseStore | None = None, **settings: Any) -> Worker:
+    def worker(
+        self,
+        broker: Broker,
+        store: DatabaseStore | None = None,
+        *,
+        began: datetime = TOGETHER,
+        **settings: Any,
+    ) -> Worker:
         registry = Registry(self.definitions)
         asked = {"namespace": self.names.namespace, "poll_interval": "50ms", **settings}
         known = load(OrchestratorSettings, **asked)
-        return Worker(broker, store or self.store, registry, known, self.facts.append)
+        chosen = store or self.store
+        return Worker(broker, chosen, registry, known, self.facts.append, began=began)
 
     @asynccontextmanager
     async def working(
-        self, *, broker: Broker | None = None, store: DatabaseStore | None = None, **settings: Any
+        self,
+        *,
+        broker: Broker | None = None,
+        store: DatabaseStore | None = None,
+        began: datetime = TOGETHER,
+        **settings: Any,
     ) -> AsyncIterator[Worker]:
         """A worker at work, drained at the end. Its broker is new, unless one is given."""
         own = broker or self.new_broker()
         async with own:
-            worker = self.worker(own, store, **settings)
+            worker = self.worker(own, store, began=began, **settings)
             stopping = asyncio.Event()
             work = asyncio.create_task(worker.run(stopping))
             try:

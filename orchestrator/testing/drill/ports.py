@@ -78,9 +78,11 @@ class DrilledBroker(MemoryBroker):
         """Publish what was held back."""
         await super().publish(messages)
 
-    async def consume(self, queue: str, *, prefetch: int) -> Consumer:  # type: ignore[override]
+    async def consume(  # type: ignore[override]
+        self, queue: str, *, prefetch: int, priority: int = 0
+    ) -> Consumer:
         """Watched, and else as it is."""
-        consumer = await super().consume(queue, prefetch=prefetch)
+        consumer = await super().consume(queue, prefetch=prefetch, priority=priority)
         return DrilledConsumer(consumer, self._program, self._injection)
 
     async def _publish_copies(self, message: Outgoing, count: int) -> Receipt:
