@@ -32,6 +32,9 @@ T = TypeVar("T")
 AT_ONCE: Final = datetime.min.replace(tzinfo=UTC)
 """For the clock: it has to look after this commit, also if it is looking at this moment."""
 
+LONGEST_REST: Final = 1.0
+"""Seconds between two tries to save what is in hand: so long it lies when the database is back."""
+
 
 class Batches:
     """Decides batches and saves them; keeps trying while the database is away."""
@@ -92,7 +95,7 @@ class Batches:
                 failures += 1
                 if stopping.is_set():
                     return None
-                await asyncio.sleep(backoff(failures))
+                await asyncio.sleep(min(backoff(failures), LONGEST_REST))
             else:
                 self._database.found()
                 return done

@@ -1,7 +1,9 @@
 """The clock: timeouts, pauses that are over, sagas asked for through the database."""
 
 import asyncio
+import itertools
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
@@ -19,7 +21,7 @@ from orchestrator.saga.start import refuse
 from orchestrator.saga.state import Decision, Saga, TimeReached
 from orchestrator.store.errors import Busy, StatementRejected
 from orchestrator.store.port import Store, Transaction
-from orchestrator.worker.batches import AT_ONCE, posts_of
+from orchestrator.worker.batches import AT_ONCE, LONGEST_REST, posts_of
 from orchestrator.worker.confirming import confirm_published
 from orchestrator.worker.locking import begun, claim_for_due
 from orchestrator.worker.publisher import Publisher
@@ -38,7 +40,8 @@ class Clock:
     """Wakes sagas that are due. Any number of clocks may run: due rows are skipped if locked.
 
     After broker or database were away, replies wait in the queues whose steps have passed
-    their deadline meanwhile: the clock stands still until they have been read.
+    their deadline meanwhile: the clock stands still until they have been read. Another worker
+    may have them in hand, and see `LONGEST_REST` later that the database is back.
     """
 
     def __init__(  # noqa: PLR0913  # the worker's collaborators, all by name
@@ -65,6 +68,7 @@ class Clock:
         self._last_busy = last_busy
         self._poll = poll_interval.total_seconds()
         self._quiet = quiet.total_seconds()
+        self._grace = 0.0  # seconds in which other workers find the database again
         self._ready_since: float | None = None
         self._has_caught_up = False
         self._complained: set[str] = set()
@@ -85,23 +89,31 @@ class Clock:
         """Work until `stopping` is set."""
         hearing = _Hearing(self._store)
         pace = Pace(stopping, self._database)
-        failures = 0
         try:
             while not stopping.is_set():
                 try:
                     while self._may_tick() and await self._tick(stopping):
                         pass
                     await self._wait(hearing, stopping)
-                    failures = 0
                 except Conflict:
                     continue  # somebody else has moved one of them: look again
                 except Unavailable as error:
                     self._database.lost(error)
-                    self._hold_back()
-                    failures += 1
-                    await pace.rest(backoff(failures))
+                    await self._outlast(pace)
         finally:
             await hearing.stop()
+
+    async def _outlast(self, pace: Pace) -> None:
+        """Wait until the database answers. From then on others have time to notice, too."""
+        for failures in itertools.count(1):
+            await pace.rest(backoff(failures))
+            if pace.stopping.is_set():
+                return
+            with suppress(Unavailable):
+                await self._store.next_wake_at()
+                break
+        self._hold_back()
+        self._grace = LONGEST_REST
 
     def _may_tick(self) -> bool:
         now = asyncio.get_running_loop().time()
@@ -113,7 +125,8 @@ class Clock:
         if not self._has_caught_up:
             quiet_since = max(self._ready_since, self._last_busy())
             patient_until = self._ready_since + _PATIENCE
-            self._has_caught_up = now - quiet_since >= self._quiet or now >= patient_until
+            is_quiet = now - quiet_since >= self._quiet + self._grace
+            self._has_caught_up = is_quiet or now >= patient_until
         return self._has_caught_up
 
     def _now(self) -> datetime | None:
@@ -135,6 +148,7 @@ class Clock:
         except (StatementRejected, Busy):
             due, decisions = await self._move_singly()
         self._database.found()
+        self._grace = 0.0
         for decision in decisions:
             is_new = any(transition.version == 1 for transition in decision.transitions)
             for fact in facts_of(decision, is_new=is_new):

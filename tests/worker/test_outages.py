@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from urllib.parse import urlsplit
 
 import psycopg
@@ -12,9 +12,19 @@ from chassis.facts import BatchPublished, ConnectionChanged
 from messaging import codec
 from messaging.memory import MemoryServer
 from orchestrator.store.stores import store_for
+from orchestrator.worker import batches, clock
 from tests.faults.proxy import FaultProxy
 from tests.worker.conftest import Places
-from tests.worker.stage import ON_EMBEDDED, ON_SERVERS, Desk, Stage, reply_to, tolerated, until
+from tests.worker.stage import (
+    ON_EMBEDDED,
+    ON_SERVERS,
+    TOGETHER,
+    Desk,
+    Stage,
+    reply_to,
+    tolerated,
+    until,
+)
 
 SAGAS = [f"trip-{number}" for number in range(40)]
 
@@ -135,3 +145,33 @@ async def test_a_reply_that_waited_for_the_database_is_not_late(
         await way_to_database.accept()
         assert await desk.ends("trip-1") == "completed"
     await store.close()
+
+
+@ON_SERVERS
+async def test_a_reply_that_waited_in_another_workers_hands_is_not_late(
+    stage: Stage,
+    desk: Desk,
+    places: Places,
+    way_to_database: FaultProxy,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(batches, "backoff", lambda _: 10.0)  # who has it looks as late as may be
+    monkeypatch.setattr(clock, "backoff", lambda _: 0.05)  # and the other at once
+    stores = [store_for(way_to_database.url(places.database_url)) for _ in range(2)]
+    before = TOGETHER - timedelta(milliseconds=1)
+    async with (
+        stage.working(store=stores[0], began=before) as older,
+        stage.working(store=stores[1]) as younger,
+    ):
+        await desk.start("trip-1", "HastyTrip")
+        await desk.carry_out("TestService")
+        hotel = await desk.command("OtherService")
+        await way_to_database.refuse()
+        await desk.answer(hotel)
+        await until(lambda: None not in {older.database.problem, younger.database.problem})
+        assert hotel.deadline is not None
+        await until(lambda: datetime.now(UTC) > hotel.deadline)
+        await way_to_database.accept()
+        assert await desk.ends("trip-1") == "completed"
+    for store in stores:
+        await store.close()
