@@ -107,7 +107,7 @@ def rows_are_locked_while_decided() -> Iterator[None]:
             "holds_at_once",
             lambda rows, key: key[0] == SAGAS or holds_at_once(rows, key),
         ),
-        patch.object(StoreTransaction, "_put", put),
+        patch.object(StoreTransaction, "put", put),
     ):
         yield
 
