@@ -40,7 +40,10 @@ class Recalled(Protocol):
 
     async def save(self, new: Sequence[Decision], changed: Sequence[Decision]) -> Collection[str]:
         """Store them in one round trip for each of the two; once. The ids of those that are
-        stored: of the others nothing is. Never waits for a row.
+        stored: of the others nothing is. Never waits for who has a row locked; for a moment
+        perhaps for who is storing a saga of the same id.
+
+        Stores nothing if the epoch is another one, or `now` more than a second off.
 
         Raises as a transaction does: what was asked for last may have been stored all the same.
         """

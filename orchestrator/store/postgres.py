@@ -25,7 +25,7 @@ from orchestrator.store.errors import translated
 from orchestrator.store.kept import Kept, driver_of, given_up_if_lost
 from orchestrator.store.listener import CHANNEL, Listener
 from orchestrator.store.port import Recalled
-from orchestrator.store.recalled import AtOnce, PostgresRecalled, Reading
+from orchestrator.store.recalled import AtOnce, PostgresRecalled, Reading, last_reading
 from orchestrator.store.remembered import Mark, Remembered
 from orchestrator.store.rows import SagaRow, row_of, saga_from
 from orchestrator.store.statements import Driver
@@ -191,19 +191,16 @@ class PostgresStore(DatabaseStore):
         return PostgresRecalled(known, reading, memory, by=self._at_once, fetch=self._fetch_at_once)
 
     async def _fetch_at_once(
-        self, statement: bytes, values: Sequence[Array | str]
+        self, statement: bytes, values: statements.Values
     ) -> tuple[int, Sequence[str]]:
         """Its transaction's number, and the ids that it has stored. The clock is read as well."""
         async with self._kept.one() as driver:
             asked_at = monotonic()
             [(xmin, now, stored)] = await statements.fetch(driver, statement, values)
-        if self._reading is not None:
-            self._read(Reading(now, self._reading.epoch, asked_at))
+        if stored and self._reading is not None:  # else it may be another epoch by now
+            reading = Reading(now, self._reading.epoch, asked_at)
+            self._reading = last_reading(self._reading, reading)
         return xmin, stored
-
-    def _read(self, reading: Reading) -> None:
-        if self._reading is None or reading.epoch != self._reading.epoch or reading.told_at_once():
-            self._reading = reading
 
     async def _begin(self, connection: AsyncConnection, driver: Driver) -> tuple[datetime, str]:
         asked_at = monotonic()
@@ -214,7 +211,7 @@ class PostgresStore(DatabaseStore):
             self._at_once = AtOnce.by(_ONLY_TABLE)
             await connection.exec_driver_sql("ROLLBACK")
             now, epoch = await _begin(connection, driver, self._epoch)
-        self._read(Reading(now, epoch, asked_at))
+        self._reading = last_reading(self._reading, Reading(now, epoch, asked_at))
         return now, epoch
 
     async def close(self) -> None:

@@ -1,7 +1,8 @@
 """Saving sagas that were decided from memory: one statement, which is a transaction of its own.
 
 It stores those whose rows are still what the memory says, and tells which; nobody holds a lock
-while we decide, and nobody is waited for. See docs/adr/0024-a-saga-in-memory-is-saved-at-once.md.
+while we decide, and nobody who holds one is waited for.
+See docs/adr/0024-a-saga-in-memory-is-saved-at-once.md.
 """
 
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
@@ -12,7 +13,6 @@ from typing import Final, NamedTuple
 from orchestrator.saga.locking import has_let_go
 from orchestrator.saga.state import Decision, Saga
 from orchestrator.store import statements
-from orchestrator.store.arrays import Array
 from orchestrator.store.errors import translated
 from orchestrator.store.remembered import Mark, Remembered
 from orchestrator.store.rows import row_of
@@ -20,7 +20,7 @@ from orchestrator.store.rows import row_of
 _BELIEVED: Final = 10.0  # seconds
 _AT_ONCE: Final = 0.5  # seconds: an answer that took longer says too little about the time
 
-Fetch = Callable[[bytes, Sequence[Array | str]], Awaitable[tuple[int, Sequence[str]]]]
+Fetch = Callable[[bytes, statements.Values], Awaitable[tuple[int, Sequence[str]]]]
 
 
 class Reading(NamedTuple):
@@ -41,6 +41,13 @@ class Reading(NamedTuple):
     def time(self) -> datetime:
         """The database's, by now."""
         return self.now + timedelta(seconds=monotonic() - self.asked_at)
+
+
+def last_reading(known: Reading | None, new: Reading) -> Reading | None:
+    """The one to go by. What took long to be told says only that it is another epoch."""
+    if new.told_at_once():
+        return new
+    return known if known is not None and known.epoch == new.epoch else None
 
 
 class AtOnce(NamedTuple):
@@ -76,7 +83,7 @@ class PostgresRecalled:
 
     async def save(self, new: Sequence[Decision], changed: Sequence[Decision]) -> Collection[str]:
         with translated():
-            return {*await self._insert(_alone(new)), *await self._save(_alone(changed))}
+            return {*await self._insert(alone(new)), *await self._save(alone(changed))}
 
     async def _insert(self, decisions: Sequence[Decision]) -> Collection[str]:
         if not decisions:
@@ -84,7 +91,7 @@ class PostgresRecalled:
         # In id order, as everywhere: two workers that insert the same ids must not deadlock.
         ordered = sorted(decisions, key=lambda decision: decision.saga.saga_id)
         rows = [row_of(decision.saga) for decision in ordered]
-        values = statements.insertion_at_once(rows, ordered, self.epoch)
+        values = statements.insertion_at_once(rows, ordered, self.epoch, self.now)
         return await self._store(self._by.insert, values, ordered)
 
     async def _save(self, decisions: Sequence[Decision]) -> Collection[str]:
@@ -96,13 +103,13 @@ class PostgresRecalled:
             for decision, (_, saga) in zip(decisions, known, strict=True)
         ]
         marks = [mark for mark, _ in known]
-        values = statements.saving_at_once(rows, decisions, marks, self.epoch)
+        values = statements.saving_at_once(rows, decisions, marks, self.epoch, self.now)
         stored = await self._store(self._by.save, values, decisions)
         self._remembered.has_found(len(stored), of=len(decisions))
         return stored
 
     async def _store(
-        self, statement: bytes, values: Sequence[Array | str], decisions: Sequence[Decision]
+        self, statement: bytes, values: statements.Values, decisions: Sequence[Decision]
     ) -> Collection[str]:
         xmin, stored = await self._fetch(statement, values)
         sagas = {decision.saga.saga_id: decision.saga for decision in decisions}
@@ -111,6 +118,6 @@ class PostgresRecalled:
         return set(stored)
 
 
-def _alone(decisions: Sequence[Decision]) -> Sequence[Decision]:
+def alone(decisions: Sequence[Decision]) -> Sequence[Decision]:
     """Those that are to be stored, and for which no lock has to be let go of."""
     return [each for each in decisions if each.must_save and not has_let_go(each.saga)]

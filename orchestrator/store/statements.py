@@ -5,6 +5,7 @@ Every statement has a fixed text, so the driver prepares it once a connection.
 """
 
 from collections.abc import Sequence
+from datetime import datetime
 from typing import Any, Final, NamedTuple
 
 import psycopg
@@ -26,6 +27,7 @@ from orchestrator.store.rows import SagaRow, history_of
 from orchestrator.store.tables import IDENTITY, JSON_COLUMNS, KEPT_IF_NULL, saga_history, sagas
 
 Driver = psycopg.AsyncConnection[Any]
+Values = Sequence[Array | str | datetime]
 
 _KINDS: Final[dict[str, type[Array]]] = {
     "TEXT": TextArray,
@@ -128,13 +130,18 @@ _TOLD: Final = f"""
 """  # noqa: S608 - made of our own column names
 
 
+# Asked once, by a subquery: the epoch is a file that the server reads. A decision whose moment is
+# past, because this process stood still or a clock was set, would have deadlines that are past.
+_IS_NOW: Final = "(SELECT {epoch}) = %s AND abs(extract(epoch FROM now() - %s)) < 1"
+
+
 def insert_at_once(epoch: str) -> bytes:
-    """INSERT as a transaction of its own, if `epoch` gives what the last parameter says."""
+    """INSERT as a transaction of its own, if that is the epoch, and the moment hardly past."""
     return f"""
         WITH stored AS (
             INSERT INTO sagas ({_names(_ALL)})
-            SELECT new.* FROM unnest({_arrays(_ALL)}) AS new, (SELECT {epoch}) AS current (epoch)
-            WHERE current.epoch = %s
+            SELECT new.* FROM unnest({_arrays(_ALL)}) AS new
+            WHERE {_IS_NOW.format(epoch=epoch)}
             ON CONFLICT (saga_id) DO NOTHING
             RETURNING saga_id
         ), told AS (
@@ -145,15 +152,15 @@ def insert_at_once(epoch: str) -> bytes:
 
 
 def save_at_once(epoch: str) -> bytes:
-    """SAVE as a transaction of its own: of the rows that have the marks after the columns."""
+    """SAVE as a transaction of its own, under the same conditions: of the rows that have the
+    marks after the columns."""
     return f"""
         WITH seen AS (
             SELECT new.* FROM unnest({_arrays(_SAVED)}, %s, %s, %s)
                 AS new ({_names(_SAVED)}, marked_xmin, marked_version, marked_at)
             JOIN sagas ON sagas.saga_id = new.saga_id
-            CROSS JOIN (SELECT {epoch}) AS current (epoch)
             WHERE sagas.{_XMIN} = new.marked_xmin AND sagas.version = new.marked_version
-                AND sagas.updated_at = new.marked_at AND current.epoch = %s
+                AND sagas.updated_at = new.marked_at AND {_IS_NOW.format(epoch=epoch)}
             FOR UPDATE OF sagas SKIP LOCKED
         ), moved AS (
             UPDATE sagas SET {_assignments()} FROM seen AS new
@@ -166,7 +173,7 @@ def save_at_once(epoch: str) -> bytes:
     """.encode()  # noqa: S608 - made of our own column names
 
 
-async def fetch(driver: Driver, statement: bytes, values: Sequence[Array | str]) -> list[Any]:
+async def fetch(driver: Driver, statement: bytes, values: Values) -> list[Any]:
     """All of its rows."""
     async with driver.cursor(binary=True) as cursor:
         await cursor.execute(statement, values)
@@ -189,23 +196,27 @@ def saving(rows: Sequence[SagaRow], decisions: Sequence[Decision]) -> list[Array
 
 
 def insertion_at_once(
-    rows: Sequence[SagaRow], decisions: Sequence[Decision], epoch: str
-) -> list[Array | str]:
+    rows: Sequence[SagaRow], decisions: Sequence[Decision], epoch: str, now: datetime
+) -> Values:
     """The parameters of `insert_at_once`."""
-    return [*_by_column(_ALL, rows), epoch, *_by_column(_LINE, history_of(decisions))]
+    return [*_by_column(_ALL, rows), epoch, now, *_by_column(_LINE, history_of(decisions))]
 
 
 def saving_at_once(
-    rows: Sequence[SagaRow], decisions: Sequence[Decision], marks: Sequence[Mark], epoch: str
-) -> list[Array | str]:
+    rows: Sequence[SagaRow],
+    decisions: Sequence[Decision],
+    marks: Sequence[Mark],
+    epoch: str,
+    now: datetime,
+) -> Values:
     """The parameters of `save_at_once`."""
-    marked: list[Array | str] = [
+    marked = [
         array_of(BigintArray, [mark.xmin for mark in marks]),
         array_of(BigintArray, [mark.version for mark in marks]),
         array_of(MomentArray, [mark.updated_at for mark in marks]),
     ]
     saved, lines = _by_column(_SAVED, rows), _by_column(_LINE, history_of(decisions))
-    return [*saved, *marked, epoch, *lines]
+    return [*saved, *marked, epoch, now, *lines]
 
 
 def _by_column(columns: Columns, rows: Sequence[NamedTuple]) -> list[Array]:

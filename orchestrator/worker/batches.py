@@ -103,19 +103,19 @@ class Batches:
     async def _commit_from_memory(self, arrivals: Sequence[Arrival]) -> Committed:
         """In one round trip what can be decided without looking; the others after it."""
         recalled = self._store.recalled({saga_id_of(each) for each in arrivals})
-        if recalled is None:
+        decidable = _decidable(arrivals, recalled, self._registry) if recalled else ()
+        if recalled is None or not decidable:
             return await self._commit(arrivals)
         ledger = self._ledger(recalled, recalled.sagas)
-        decidable = _decidable(arrivals, recalled, self._registry)
         self._judge(ledger, decidable)
         await reach(Failpoint.BEFORE_COMMIT)
         try:
             stored = await recalled.save(ledger.new, ledger.changed)
-        except (StatementRejected, Busy):
+        except (StatementRejected, Busy):  # of the one; of the other all may be stored
             return await self._commit([doubtful(each) for each in arrivals])
-        await reach(Failpoint.AFTER_COMMIT)
         if not stored:
             return await self._commit(arrivals)
+        await reach(Failpoint.AFTER_COMMIT)
         ledger.keep_only(stored, decidable)
         done = self._done(ledger)
         others = [each for each in arrivals if saga_id_of(each) not in stored]
@@ -238,13 +238,10 @@ class Batches:
 def _decidable(
     arrivals: Sequence[Arrival], recalled: Recalled, registry: Registry
 ) -> list[Arrival]:
-    """Those of sagas in memory, and of sagas that start without locks."""
-    ids = {
-        saga_id_of(each)
-        for each in arrivals
-        if each.start is not None and each.start.saga_type not in registry.locking
-    }
-    ids |= recalled.sagas.keys()
+    """Those of sagas in memory, and of sagas that nobody asks to start under locks."""
+    starts = [(saga_id_of(each), each.start.saga_type) for each in arrivals if each.start]
+    under_locks = {saga_id for saga_id, saga_type in starts if saga_type in registry.locking}
+    ids = recalled.sagas.keys() | ({saga_id for saga_id, _ in starts} - under_locks)
     return [each for each in arrivals if saga_id_of(each) in ids]
 
 

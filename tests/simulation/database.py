@@ -53,7 +53,9 @@ class Database:
         self._transactions: list[Transaction] = []
         self._locks: dict[Key, Transaction] = {}
         self._waiting: dict[Key, list[asyncio.Future[None]]] = {}
-        self._journal: list[tuple[float, Mapping[Key, Any]]] = []
+        self._journal: list[tuple[float, Mapping[Key, tuple[Any, int]]]] = []
+        self._number = 0  # of the last transaction that has written
+        self._written_by: dict[Key, int] = {}
 
     @property
     def now(self) -> datetime:
@@ -65,6 +67,10 @@ class Database:
 
     def table(self, name: str) -> dict[Any, Any]:
         return self.tables.setdefault(name, {})
+
+    def xmin(self, table: str, key: Any) -> int:
+        """The number of the transaction that wrote the row; 0 if there is none."""
+        return self._written_by.get((table, key), 0)
 
     def begin(self, host: Host) -> "Transaction":
         self.check()
@@ -88,7 +94,8 @@ class Database:
     def fail_over(self, lost: float) -> int:
         """Another server takes over that has not got the commits of the last `lost` seconds.
 
-        How many commits were lost. From now on it is another epoch.
+        How many commits were lost. From now on it is another epoch, and the numbers of what
+        was lost are given again.
         """
         self.cut()
         self.epoch += 1
@@ -96,19 +103,24 @@ class Database:
         while self._journal and self._journal[-1][0] >= since:
             _, before = self._journal.pop()
             count += 1
-            for (table, key), value in before.items():
-                self._put(table, key, value)
+            for (table, key), (value, xmin) in before.items():
+                self._put(table, key, value, xmin)
+        self._number -= count
         return count
 
-    def _apply(self, writes: Mapping[Key, Any]) -> None:
-        before = {(table, key): self.table(table).get(key) for table, key in writes}
+    def _apply(self, writes: Mapping[Key, Any]) -> int:
+        """The number of the transaction that has done it."""
+        before = {key: (self.table(key[0]).get(key[1]), self.xmin(*key)) for key in writes}
         self._journal.append((self._seconds(), before))
+        self._number += 1
         for (table, key), value in writes.items():
-            self._put(table, key, value)
+            self._put(table, key, value, self._number)
         if self.on_commit is not None:
             self.on_commit(writes.items())
+        return self._number
 
-    def _put(self, table: str, key: Any, value: Any) -> None:
+    def _put(self, table: str, key: Any, value: Any, xmin: int) -> None:
+        self._written_by[table, key] = xmin
         if value is None:
             self.table(table).pop(key, None)
         else:
@@ -126,6 +138,7 @@ class Transaction:
         self._database = database
         self._writes: dict[Key, Any] = {}
         self._held: list[Key] = []
+        self.number = 0  # once it has committed what it wrote
         self._is_notifying = False
         self._turn: asyncio.Future[None] | None = None  # it waits for a row
 
@@ -186,7 +199,7 @@ class Transaction:
     def commit(self) -> None:
         self.check()
         if self._writes:
-            self._database._apply(self._writes)
+            self.number = self._database._apply(self._writes)
         self.end()
         if self._is_notifying:
             for listener in self._database.listeners:

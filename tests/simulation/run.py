@@ -54,6 +54,9 @@ def _in_virtual_time(world: World, seed: int) -> Iterator[None]:
     with ExitStack() as stack:
         for module in ("orchestrator.worker.clock", "messaging.memory_server"):
             stack.enter_context(patch(f"{module}.datetime", clock))
+        for module in ("orchestrator.store", "tests.simulation"):
+            stack.enter_context(patch(f"{module}.recalled.monotonic", world.loop.time))
+        stack.enter_context(patch("tests.simulation.store.monotonic", world.loop.time))
         stack.enter_context(patch("dlq_worker.intake.keep", letters.keep))
         for module in ("recovery", "operations"):
             stack.enter_context(patch(f"dlq_worker.{module}.letters", letters))

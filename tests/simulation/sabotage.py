@@ -1,7 +1,7 @@
 """The safety rules, each removed by hand, to see that the simulator notices."""
 
 import asyncio
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
 from typing import Any, Final
@@ -10,7 +10,7 @@ from unittest.mock import patch
 from chassis.pacing import Pace
 from dlq_worker.intake import Intake
 from messaging import codec
-from messaging.errors import Conflict
+from messaging.errors import Conflict, Unavailable
 from messaging.port import Consumer, Delivery
 from orchestrator.saga import decide, flow, rules
 from orchestrator.saga.draft import Draft
@@ -23,6 +23,7 @@ from orchestrator.worker.ledger import Ledger
 from participants import execution, guard, together
 from participants.guard import Bury, Entry, Execute, Repeat, State
 from tests.simulation.database import Transaction
+from tests.simulation.recalled import SimulatedRecalled, mark_of
 from tests.simulation.store import HISTORY, SAGAS, StoreTransaction
 
 Removal = Callable[[], AbstractContextManager[Any]]
@@ -94,12 +95,6 @@ def rows_are_locked_while_decided() -> Iterator[None]:
         if key[0] != SAGAS:
             await hold(rows, key, *more)
 
-    def put(transaction: StoreTransaction, decision: Decision) -> None:
-        transaction.rows.write(SAGAS, decision.saga.saga_id, decision.saga)
-        for line in decision.transitions:
-            key = (decision.saga.saga_id, line.version)
-            transaction.rows.write(HISTORY, key, line)
-
     with (
         patch.object(Transaction, "hold", pass_over),
         patch.object(
@@ -107,9 +102,65 @@ def rows_are_locked_while_decided() -> Iterator[None]:
             "holds_at_once",
             lambda rows, key: key[0] == SAGAS or holds_at_once(rows, key),
         ),
-        patch.object(StoreTransaction, "_put", put),
+        _history_has_no_key(),
     ):
         yield
+
+
+@contextmanager
+def what_is_saved_at_once_is_as_remembered() -> Iterator[None]:
+    with (
+        patch.object(SimulatedRecalled, "is_same", lambda *_: True),
+        _history_has_no_key(),
+    ):
+        yield
+
+
+def what_is_saved_at_once_is_not_locked() -> AbstractContextManager[Any]:
+    def may_save(self: SimulatedRecalled, transaction: StoreTransaction, saga_id: str) -> bool:
+        mark, _ = self._known[saga_id]
+        return self.is_same(mark, mark_of(transaction, saga_id))
+
+    return patch.object(SimulatedRecalled, "_may_save", may_save)
+
+
+def what_was_not_stored_at_once_is_decided_again() -> AbstractContextManager[Any]:
+    real = SimulatedRecalled.save
+
+    async def save(
+        self: SimulatedRecalled, new: Sequence[Decision], changed: Sequence[Decision]
+    ) -> Collection[str]:
+        await real(self, new, changed)
+        return {each.saga.saga_id for each in (*new, *changed)}
+
+    return patch.object(SimulatedRecalled, "save", save)
+
+
+def what_may_be_stored_at_once_is_asked_again() -> AbstractContextManager[Any]:
+    real = SimulatedRecalled.save
+
+    async def save(
+        self: SimulatedRecalled, new: Sequence[Decision], changed: Sequence[Decision]
+    ) -> Collection[str]:
+        try:
+            return await real(self, new, changed)
+        except Unavailable:
+            return {each.saga.saga_id for each in (*new, *changed)}
+
+    return patch.object(SimulatedRecalled, "save", save)
+
+
+def _history_has_no_key() -> AbstractContextManager[Any]:
+    """A fork of the history is stored, whatever it was that should have kept it from arising."""
+
+    def put(transaction: StoreTransaction, decision: Decision) -> None:
+        transaction.rows.write(SAGAS, decision.saga.saga_id, decision.saga)
+        for line in decision.transitions:
+            key = (decision.saga.saga_id, line.version)
+            transaction.rows.write(HISTORY, key, line)
+        transaction.saved.append(decision.saga)
+
+    return patch.object(StoreTransaction, "put", put)
 
 
 @contextmanager
@@ -223,6 +274,10 @@ RULES: Final[Mapping[str, Removal]] = {
         failed_outcome_is_sticky,
         retryable_failure_holds_for_its_attempt,
         rows_are_locked_while_decided,
+        what_is_saved_at_once_is_as_remembered,
+        what_is_saved_at_once_is_not_locked,
+        what_was_not_stored_at_once_is_decided_again,
+        what_may_be_stored_at_once_is_asked_again,
         messages_leave_after_the_commit,
         what_only_the_clock_guards_is_sent_again,
         acknowledged_after_publishing,

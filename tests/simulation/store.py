@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
 from datetime import datetime, timedelta
+from time import monotonic
 from typing import Final
 
 from messaging.errors import Conflict, SagaError
@@ -14,6 +15,7 @@ from orchestrator.store.errors import StatementRejected
 from orchestrator.store.port import StuckSagas
 from orchestrator.store.rows import in_epoch
 from tests.simulation.database import Database, Host, Peace, Transaction
+from tests.simulation.recalled import Memory, SimulatedRecalled, recalled
 
 SAGAS: Final = "sagas"
 HISTORY: Final = "saga_history"
@@ -28,12 +30,13 @@ class StoreTransaction:
 
     has_moved_lines = False
 
-    def __init__(self, rows: Transaction, host: Host) -> None:
+    def __init__(self, rows: Transaction, host: Host, memory: Memory) -> None:
         self.rows = rows
         self.now: datetime = rows.now
         self.epoch: str = rows.epoch
         self._host = host
-        self._locked: set[str] = set()
+        self._memory = memory
+        self.saved: list[Saga] = []
         self.failure: SagaError | None = None
 
     async def reach(self, call: str) -> None:
@@ -52,7 +55,7 @@ class StoreTransaction:
             saga = self.rows.read(SAGAS, saga_id)
             if saga is not None:
                 found[saga_id] = in_epoch(saga, self.epoch)
-        self._locked |= found.keys()
+        self._memory.look_up(self, found)
         return found
 
     async def lock_due(self, limit: int, saga_types: Collection[str]) -> Sequence[Saga]:
@@ -67,7 +70,6 @@ class StoreTransaction:
         for saga in due:
             if len(found) < limit and self.rows.holds_at_once((SAGAS, saga.saga_id)):
                 found.append(in_epoch(saga, self.epoch))
-        self._locked |= {saga.saga_id for saga in found}
         return found
 
     async def wake_doubtful(self, limit: int) -> int:
@@ -80,7 +82,7 @@ class StoreTransaction:
         ]
         free = [each for each in doubtful if self.rows.holds_at_once((SAGAS, each.saga_id))]
         for saga in free[:limit]:
-            self.rows.write(SAGAS, saga.saga_id, replace(saga, wake_at=self.now))
+            self.rows.write(SAGAS, saga.saga_id, replace(saga, resend_at=self.now))
         return len(free[:limit])
 
     async def insert(self, decisions: Sequence[Decision]) -> Collection[str]:
@@ -94,7 +96,7 @@ class StoreTransaction:
             if self.rows.read(SAGAS, saga_id) is not None:
                 taken.add(saga_id)
             else:
-                self._put(decision)
+                self.put(decision)
         return frozenset(taken)
 
     async def save(self, decisions: Sequence[Decision]) -> None:
@@ -107,12 +109,13 @@ class StoreTransaction:
             self.failure = Conflict(f"{len(gone)} of {len(changed)} sagas to save are gone")
             raise self.failure
         for decision in changed:
-            self._put(decision)
+            self.put(decision)
 
     async def notify(self) -> None:
         self.rows.notify()
 
-    def _put(self, decision: Decision) -> None:
+    def put(self, decision: Decision) -> None:
+        """Row and history."""
         saga = decision.saga
         self.rows.write(SAGAS, saga.saga_id, saga)
         for line in decision.transitions:
@@ -121,6 +124,7 @@ class StoreTransaction:
                 self.failure = StatementRejected(f"history {key} is there already")
                 raise self.failure
             self.rows.write(HISTORY, key, line)
+        self.saved.append(saga)
 
 
 class SimulatedStore:
@@ -135,24 +139,43 @@ class SimulatedStore:
     ) -> None:
         self.database = database
         self.host = host or Peace()
+        self.memory = Memory()  # of this program: a store is made when it starts
         self._stuck_after = stuck_after
         self._announced = asyncio.Event()
         database.listeners.append(self._announced.set)
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[StoreTransaction]:
+        asked_at = monotonic()
         await self.host.reach("begin")
-        rows = self.database.begin(self.host)
-        transaction = StoreTransaction(rows, self.host)
-        try:
+        async with self._transaction("commit") as transaction:
+            self.memory.told(transaction, asked_at)
             yield transaction
             if transaction.failure is not None:
                 raise transaction.failure
             await self.host.reach("commit")
+
+    @asynccontextmanager
+    async def at_once(self, call: str) -> AsyncIterator[StoreTransaction]:
+        """What a statement does that is a transaction of its own."""
+        await self.host.reach(call)
+        async with self._transaction(call) as transaction:
+            yield transaction
+
+    @asynccontextmanager
+    async def _transaction(self, call: str) -> AsyncIterator[StoreTransaction]:
+        rows = self.database.begin(self.host)
+        transaction = StoreTransaction(rows, self.host, self.memory)
+        try:
+            yield transaction
             rows.commit()
         finally:
             rows.end()
-        await self.host.leave("commit")
+        await self.host.leave(call)
+        self.memory.keep(transaction)
+
+    def recalled(self, saga_ids: Collection[str]) -> SimulatedRecalled | None:
+        return recalled(self, saga_ids)
 
     async def wait_for_due(self, timeout: float) -> None:
         with suppress(TimeoutError):

@@ -189,9 +189,9 @@ class World:
         stored = row.stored
         if self.scenario.has_operator and stored.alert_key and _is_of_step(row):
             return stored.status.is_closed
-        return stored.status.is_closed or (
-            stored.alert_key is not None and row.saga_version is not None
-        )
+        saga = self.sagas_database.table(SAGAS).get(stored.letter.saga_id)
+        is_seen = saga is not None and row.saga_version == saga.version
+        return stored.status.is_closed or (stored.alert_key is not None and is_seen)
 
     # --- what the laws look at -----------------------------------------------------------
 

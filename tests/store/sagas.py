@@ -1,5 +1,6 @@
 """Sagas to put into a store, and short ways to do it."""
 
+import asyncio
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta, timezone
@@ -92,6 +93,17 @@ def as_stored(saga: Saga) -> Saga:
 async def now(store: DatabaseStore) -> datetime:
     async with store.transaction() as transaction:
         return transaction.now
+
+
+async def until_one_waits(store: DatabaseStore) -> None:
+    """For a lock in this database."""
+    waits = """
+        SELECT count(*) FROM pg_locks JOIN pg_stat_activity USING (pid)
+        WHERE NOT granted AND datname = current_database()
+    """
+    async with asyncio.timeout(10), store.reading() as connection:
+        while not (await connection.exec_driver_sql(waits)).scalar():
+            await asyncio.sleep(0)
 
 
 async def insert_due(transaction: Transaction, *saga_ids: str) -> None:

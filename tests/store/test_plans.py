@@ -1,7 +1,7 @@
 """What the programs ask all the time reads few rows, however many lie in the tables."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from datetime import timedelta
 from typing import Any
 from uuid import uuid4
@@ -10,15 +10,18 @@ import psycopg
 import pytest
 from psycopg import sql
 from sqlalchemy import event, text
+from store.sagas import advanced, decided, running
 
 from dlq_worker.alerts import begin_rounds, count_interventions, take_due_deliveries
 from dlq_worker.letters import due_letters, open_by_reason
 from dlq_worker.listing import LetterFilter, list_letters
 from dlq_worker.purging import old_letters
 from orchestrator.saga.state import SagaState
+from orchestrator.store.kept import driver_of
 from orchestrator.store.postgres import PostgresStore
 from orchestrator.store.purging import Purge, count_old, old_sagas
 from orchestrator.store.queries import list_sagas, show_saga
+from orchestrator.store.statements import fetch
 
 pytestmark = pytest.mark.postgres
 
@@ -177,6 +180,29 @@ async def test_no_question_reads_more_than_is_live_or_asked_for(
         whole = {node["Relation Name"] for node in plan if node["Node Type"] == "Seq Scan"}
         assert whole & LARGE == set(), statement[:1000]
         assert sum(map(_rows_read, plan)) <= FEW, statement[:1000]
+
+
+async def test_saving_at_once_reads_the_rows_that_it_saves(grown: PostgresStore) -> None:
+    ids = [f"at-once-{number}" for number in range(100)]
+    async with grown.transaction() as transaction:
+        at, epochs = transaction.now, (transaction.epoch,)
+        await transaction.insert([decided(running(each, at, epochs=epochs)) for each in ids])
+    recalled: Any = grown.recalled(ids)
+    plans: list[Any] = []
+
+    async def explain(statement: bytes, values: Any) -> tuple[int, Sequence[str]]:
+        async with grown.reading() as connection:
+            driver = await driver_of(connection)
+            explained = b"EXPLAIN (ANALYZE, FORMAT JSON) " + statement
+            [(plan,)] = await fetch(driver, explained, values)
+        plans.extend(_nodes(plan[0]["Plan"]))
+        return 0, ()
+
+    recalled._fetch = explain
+    await recalled.save((), [advanced(saga, recalled.now) for saga in recalled.sagas.values()])
+    of_sagas = [node for node in plans if node.get("Relation Name") == "sagas"]
+    assert {node["Actual Rows"] for node in of_sagas if node["Node Type"] == "Index Scan"} == {1}
+    assert sum(map(_rows_read, plans)) == 2 * len(ids)  # to lock them, and to change them
 
 
 async def _plan(store: PostgresStore, statement: str, values: Any) -> list[dict[str, Any]]:

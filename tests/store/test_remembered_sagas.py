@@ -1,7 +1,6 @@
 """What a store remembers of the sagas that it saved, and when it must not believe that."""
 
 import asyncio
-from collections.abc import AsyncIterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from uuid import uuid4
@@ -9,7 +8,16 @@ from uuid import uuid4
 import psycopg
 import pytest
 from hypothesis import HealthCheck, given, settings
-from store.sagas import advanced, any_saga, decided, insert, load, now, running
+from store.sagas import (
+    advanced,
+    any_saga,
+    decided,
+    insert,
+    load,
+    now,
+    running,
+    until_one_waits,
+)
 
 from orchestrator.saga.state import Saga, SagaState
 from orchestrator.saga.written import Written
@@ -71,16 +79,6 @@ def test_the_sagas_saved_first_are_forgotten_first() -> None:
     assert [remembered.knows_any([name]) for name in "abc"] == [True, False, True]
 
 
-@pytest.fixture
-async def stores(empty_database_url: str) -> AsyncIterator[tuple[PostgresStore, PostgresStore]]:
-    """Two workers' stores on one database."""
-    both = PostgresStore(empty_database_url), PostgresStore(empty_database_url)
-    await both[0].upgrade()
-    yield both
-    for store in both:
-        await store.close()
-
-
 @pytest.mark.postgres
 @settings(
     max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
@@ -124,7 +122,7 @@ async def test_what_another_store_saves_while_one_waits_for_the_lock_is_read(
     async with second.transaction() as transaction:
         saga = (await transaction.lock(["one"]))["one"]
         waiting = asyncio.create_task(load(first, "one"))
-        await _until_it_waits(second)
+        await until_one_waits(second)
         await transaction.save([advanced(saga, transaction.now, cancel_reason="late")])
     found = await waiting
     assert found is not None
@@ -167,10 +165,3 @@ async def test_what_was_not_committed_is_not_remembered(
 async def look(store: PostgresStore, saga_id: str) -> Saga:
     async with store.transaction() as transaction:
         return (await transaction.lock([saga_id]))[saga_id]
-
-
-async def _until_it_waits(store: PostgresStore) -> None:
-    waits = "SELECT count(*) FROM pg_locks WHERE NOT granted"
-    async with asyncio.timeout(10), store.reading() as connection:
-        while not (await connection.exec_driver_sql(waits)).scalar():
-            await asyncio.sleep(0)

@@ -17,6 +17,7 @@ from messaging.topology import Names, TopologyMode, installation
 from orchestrator.client import SagaClient
 from orchestrator.store.stores import store_for
 from tests.worker.stage import PARTICIPANTS, SECONDS, Desk, Stage
+from tests.worker.watched import WatchedStore
 
 SERVERS = [pytest.mark.rabbitmq, pytest.mark.postgres]
 
@@ -29,7 +30,8 @@ def server() -> MemoryServer:
 
 @pytest.fixture(params=["embedded", pytest.param("servers", marks=SERVERS)])
 def kind(request: pytest.FixtureRequest) -> str:
-    """Each test of the worker runs on both; marks of `stage` keep one to either."""
+    """Each test of the worker runs on both; marks of `stage` keep one to either, or have it run
+    once more with a store that remembers nothing."""
     kind: str = request.param
     return kind
 
@@ -51,7 +53,7 @@ def places(request: pytest.FixtureRequest, kind: str, tmp_path: Path) -> Places:
 
 
 @pytest.fixture
-async def stage(places: Places, server: MemoryServer) -> AsyncIterator[Stage]:
+async def stage(places: Places, server: MemoryServer, kind: str) -> AsyncIterator[Stage]:
     names = places.names
     common: dict[str, Any] = {
         "names": names,
@@ -65,7 +67,7 @@ async def stage(places: Places, server: MemoryServer) -> AsyncIterator[Stage]:
             return MemoryBroker(server, **common)
         return RabbitBroker(amqp_url, **common)
 
-    store = store_for(places.database_url)
+    store: Any = WatchedStore(store_for(places.database_url), remembers=kind != "locking")
     await store.upgrade()
     yield Stage(names, store, places.database_url, new_broker)
     await store.close()

@@ -32,9 +32,14 @@ PARTICIPANTS = ("TestService", "OtherService")
 
 # For faults that only the embedded broker, or only real servers, can be given.
 ON_EMBEDDED = pytest.mark.parametrize("kind", ["embedded"], indirect=True)
+_SERVERS = [pytest.mark.rabbitmq, pytest.mark.postgres]
 ON_SERVERS = pytest.mark.parametrize(
+    "kind", [pytest.param("servers", marks=_SERVERS)], indirect=True
+)
+# Whether a saga is saved at once, as mostly on PostgreSQL, or locked and read before.
+ON_BOTH_WAYS = pytest.mark.parametrize(
     "kind",
-    [pytest.param("servers", marks=[pytest.mark.rabbitmq, pytest.mark.postgres])],
+    ["embedded", *(pytest.param(each, marks=_SERVERS) for each in ("servers", "locking"))],
     indirect=True,
 )
 
@@ -129,10 +134,12 @@ class Stage:
                     await work
 
     @asynccontextmanager
-    async def doomed(self, broker: Broker) -> AsyncIterator[None]:
+    async def doomed(
+        self, broker: Broker, store: DatabaseStore | None = None
+    ) -> AsyncIterator[None]:
         """A worker that is killed at the end, whatever it has in hand."""
         async with broker:
-            work = asyncio.create_task(self.worker(broker).run(asyncio.Event()))
+            work = asyncio.create_task(self.worker(broker, store).run(asyncio.Event()))
             await until(broker.is_ready)
             yield
             work.cancel()

@@ -1,7 +1,9 @@
 """A worker is killed between two of its steps, and the next one makes it good."""
 
 from tests.faults.brokers import ForgetfulBroker, MuteBroker
-from tests.worker.stage import Desk, Stage, statuses, until
+from tests.worker.stage import ON_BOTH_WAYS, Desk, Stage, statuses, until
+
+pytestmark = ON_BOTH_WAYS
 
 
 async def test_killed_after_the_commit_before_publishing(stage: Stage, desk: Desk) -> None:

@@ -1,36 +1,16 @@
 """Nobody knows whether a commit took place: what follows from it is sent all the same."""
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from typing import Any
 
-from messaging.errors import Unavailable
-from orchestrator.store.database import DatabaseStore, DatabaseTransaction
-from tests.worker.stage import Desk, Stage, statuses
+from tests.worker.stage import ON_BOTH_WAYS, Desk, Stage, statuses
+from tests.worker.watched import WatchedStore
 
-
-class DoubtfulStore:
-    """A real store whose connection breaks after a commit, before anybody learns of it."""
-
-    def __init__(self, store: DatabaseStore) -> None:
-        self._store = store
-        self.is_breaking = False
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._store, name)
-
-    @asynccontextmanager
-    async def transaction(self) -> AsyncIterator[DatabaseTransaction]:
-        async with self._store.transaction() as transaction:
-            yield transaction
-        if self.is_breaking and transaction._locked:
-            self.is_breaking = False
-            raise Unavailable("the connection was lost while committing")
+pytestmark = ON_BOTH_WAYS
 
 
 async def test_what_a_doubtful_commit_brought_about_is_sent(stage: Stage, desk: Desk) -> None:
-    store: Any = DoubtfulStore(stage.store)
-    async with stage.working(store=store):
+    store: Any = stage.store
+    async with stage.working():
         await desk.start("trip-1")
         flight = await desk.command("TestService")
         store.is_breaking = True
@@ -38,3 +18,18 @@ async def test_what_a_doubtful_commit_brought_about_is_sent(stage: Stage, desk: 
         await desk.command("OtherService")
     assert not store.is_breaking
     assert statuses(await desk.show("trip-1")) == {"flight": "completed", "hotel": "executing"}
+
+
+async def test_a_saga_whose_first_commit_is_in_doubt_begins(stage: Stage, desk: Desk) -> None:
+    store: Any = stage.store
+    async with stage.working():
+        await desk.start("trip-1")
+        await desk.carry_out("TestService")
+        store.is_breaking = True
+        await desk.start("trip-2")
+        assert (await desk.command("TestService")).saga_id == "trip-2"
+    assert not store.is_breaking
+
+
+def test_the_ways_are_those_that_are_meant(stage: Stage) -> None:
+    assert isinstance(stage.store, WatchedStore)

@@ -102,7 +102,7 @@ def pause(world: World) -> None:
 @scenario(
     42,
     "loop-blocked",
-    f"the event loop stands still for {BLOCK:g} s in a transaction, and when all is published",
+    f"the event loop stands still for {BLOCK:g} s before a commit, and when all is published",
     needs=Needs(participants=2),
 )
 def blocked(world: World) -> None:
