@@ -189,6 +189,8 @@ class Bench:
         with self.watch.phase("posts"):
             committed = await self._batches.commit(arrivals, stopping)
         assert committed is not None, "the database went away"
+        with self.watch.phase("facts"):
+            self._batches.report(committed)
         with self.watch.phase("publish"):
             await self._publisher.deliver(committed.posts, stopping)
 

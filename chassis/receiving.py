@@ -1,23 +1,42 @@
 """Deliveries for a program that may be asked to stop while it waits for some."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
 
 from messaging.port import Consumer, Delivery
 
+Receive = Callable[[int], Awaitable[Sequence[Delivery]]]
 
-async def received(consumer: Consumer, limit: int, stopping: asyncio.Event) -> Sequence[Delivery]:
-    """What has arrived, at most `limit`; nothing once we are to stop: it goes back unsettled.
 
-    Raises Unavailable if the consumer is closed meanwhile.
+@asynccontextmanager
+async def receiving(consumer: Consumer, stopping: asyncio.Event) -> AsyncIterator[Receive]:
+    """Hands out a function that waits for deliveries, at most so many at a time.
+
+    It gives nothing once we are to stop: what has arrived goes back unsettled. It raises
+    Unavailable if the consumer is closed meanwhile. For one caller at a time.
     """
-    receiving = asyncio.ensure_future(consumer.receive(limit))
-    stop = asyncio.ensure_future(stopping.wait())
-    try:
-        await asyncio.wait({receiving, stop}, return_when=asyncio.FIRST_COMPLETED)
-        if stopping.is_set() or not receiving.done():
+    waiting: asyncio.Timeout | None = None
+
+    async def receive(limit: int) -> Sequence[Delivery]:
+        nonlocal waiting
+        if stopping.is_set():
             return ()
-        return receiving.result()
+        try:
+            async with asyncio.timeout(None) as waiting:
+                return await consumer.receive(limit)
+        except TimeoutError:
+            return ()
+        finally:
+            waiting = None
+
+    async def interrupt() -> None:
+        await stopping.wait()
+        if waiting is not None:
+            waiting.reschedule(0)
+
+    interrupting = asyncio.create_task(interrupt())  # one task for all calls: they are frequent
+    try:
+        yield receive
     finally:
-        stop.cancel()
-        receiving.cancel()
+        interrupting.cancel()

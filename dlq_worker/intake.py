@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from chassis.facts import DeadLettered, Noticed, Observe
 from chassis.failpoints import Failpoint, reach
 from chassis.pacing import Pace
-from chassis.receiving import received
+from chassis.receiving import receiving
 from dlq_worker.letter import DeadLetter, bare_letter, read_letter
 from dlq_worker.letters import keep
 from messaging.port import Broker, Delivery
@@ -40,12 +40,12 @@ class Intake:
     async def run(self, pace: Pace) -> None:
         consumer = await self._broker.consume(self._names.dead_letters, prefetch=self._prefetch)
         try:
-            while not pace.stopping.is_set():
-                deliveries = await received(consumer, self._prefetch, pace.stopping)
-                if deliveries and await self._take(deliveries, pace):
-                    await reach(Failpoint.DLQ_BEFORE_ACK)
-                    await consumer.ack(deliveries)
-                    self._on_kept()
+            async with receiving(consumer, pace.stopping) as receive:
+                while deliveries := await receive(self._prefetch):
+                    if await self._take(deliveries, pace):
+                        await reach(Failpoint.DLQ_BEFORE_ACK)
+                        await consumer.ack(deliveries)
+                        self._on_kept()
         finally:
             await consumer.close()
 

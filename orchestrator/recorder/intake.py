@@ -5,7 +5,7 @@ from datetime import timedelta
 
 from chassis.facts import EventRecorded, MessageRejected, Noticed, Observe
 from chassis.pacing import Pace
-from chassis.receiving import received
+from chassis.receiving import receiving
 from messaging.errors import ProtocolError
 from messaging.events import EVENT_ID, HEADERS, decode_event
 from messaging.port import Broker, Delivery
@@ -38,11 +38,11 @@ class EventIntake:
     async def run(self, pace: Pace) -> None:
         consumer = await self._broker.consume(self._names.event_log, prefetch=self._prefetch)
         try:
-            while not pace.stopping.is_set():
-                deliveries = await received(consumer, self._prefetch, pace.stopping)
-                heard = [each for each in map(self._heard, deliveries) if each is not None]
-                if deliveries and await self._take(heard, pace):
-                    await consumer.ack(deliveries)
+            async with receiving(consumer, pace.stopping) as receive:
+                while deliveries := await receive(self._prefetch):
+                    heard = [each for each in map(self._heard, deliveries) if each is not None]
+                    if await self._take(heard, pace):
+                        await consumer.ack(deliveries)
         finally:
             await consumer.close()
 

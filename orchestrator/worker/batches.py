@@ -1,7 +1,7 @@
 """One batch of arrivals in one transaction, whatever the database says to it."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Final, TypeVar
@@ -70,6 +70,11 @@ class Batches:
             return await self._commit_from_memory(trying)
 
         return await self._when_there(decide_and_save, stopping)
+
+    def report(self, committed: Committed) -> None:
+        """Tell what has become of the batch."""
+        for fact in committed.facts:
+            self._observe(fact)
 
     async def take_back(self, returned: Sequence[Post], stopping: asyncio.Event) -> bool:
         """Tell sagas that their commands have no queue; False if we stop before it is saved."""
@@ -190,11 +195,11 @@ class Batches:
 
     def _done(self, ledger: Ledger) -> Committed:
         """What is committed now."""
-        self._report(ledger)
         return Committed(
             deliveries=[judgement.delivery for judgement in ledger.judgements],
             posts=[post for judgement in ledger.judgements for post in self._posts(judgement)],
             wake_at=earliest(merged.saga.wake_at for merged in ledger.merged.values()),
+            facts=_facts_of(ledger),
         )
 
     def _apply(self, ledger: Ledger, arrival: Arrival) -> None:
@@ -216,23 +221,9 @@ class Batches:
         return Post(message=codec.rejected(self._names, delivery, error.reason, error.detail))
 
     def _reject(self, arrival: Arrival, error: ProtocolError) -> Committed:
-        self._observe(_rejected(arrival.delivery, error))
         letter = self._letter(arrival.delivery, error)
-        return Committed(deliveries=[arrival.delivery], posts=[letter])
-
-    def _report(self, ledger: Ledger) -> None:
-        self._observe(BatchCommitted(size=len(ledger.judgements)))
-        facts: list[Fact] = []
-        for saga_id, merged in ledger.merged.items():
-            facts += facts_of(merged, is_new=ledger.is_new(saga_id))
-        for judgement in ledger.judgements:
-            if judgement.rejection is not None:
-                facts.append(_rejected(judgement.delivery, judgement.rejection))
-            if judgement.decision is not None:
-                late = late_reply(judgement.decision, judgement.step)
-                facts += [late] if late else []
-        for fact in facts:
-            self._observe(fact)
+        told = _rejected(arrival.delivery, error)
+        return Committed(deliveries=[arrival.delivery], posts=[letter], facts=iter([told]))
 
 
 def _decidable(
@@ -258,6 +249,19 @@ def posts_of(names: Names, decision: Decision) -> Iterable[Post]:
             step=owed.step,
             may_have_left=owed.step not in never_sent,
         )
+
+
+def _facts_of(ledger: Ledger) -> Iterator[Fact]:
+    yield BatchCommitted(size=len(ledger.judgements))
+    for saga_id, merged in ledger.merged.items():
+        yield from facts_of(merged, is_new=ledger.is_new(saga_id))
+    for judgement in ledger.judgements:
+        if judgement.rejection is not None:
+            yield _rejected(judgement.delivery, judgement.rejection)
+        if judgement.decision is not None:
+            late = late_reply(judgement.decision, judgement.step)
+            if late is not None:
+                yield late
 
 
 def _rejected(delivery: Delivery, error: ProtocolError) -> MessageRejected:

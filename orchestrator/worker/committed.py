@@ -3,7 +3,9 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import chain
 
+from chassis.facts import Fact
 from messaging.port import Delivery
 from orchestrator.worker.intake import Arrival, doubtful
 from orchestrator.worker.publisher import Post
@@ -17,6 +19,7 @@ class Committed:
     posts: Sequence[Post]
     wake_at: datetime | None = None  # when the first of its sagas is due
     left: Sequence[Arrival] = ()  # to be tried again: the database did not get to them
+    facts: Iterable[Fact] = ()  # to be reported once, when the posts are on their way
 
 
 def left(arrivals: Sequence[Arrival]) -> Committed:
@@ -30,6 +33,7 @@ def together(first: Committed, second: Committed) -> Committed:
         posts=[*first.posts, *second.posts],
         wake_at=earliest([first.wake_at, second.wake_at]),
         left=[*first.left, *second.left],
+        facts=chain(first.facts, second.facts),
     )
 
 

@@ -9,7 +9,7 @@ from typing import Final
 
 from chassis.failpoints import Failpoint, reach
 from chassis.pacing import backoff
-from chassis.receiving import received
+from chassis.receiving import Receive, receiving
 from messaging.port import Broker, Consumer, Delivery
 from orchestrator.worker.batches import Batches
 from orchestrator.worker.committed import Committed
@@ -73,16 +73,23 @@ class Pipeline:
             self._queue, prefetch=self._pull.prefetch, priority=self._pull.priority
         )
         try:
-            async with asyncio.TaskGroup() as group:
-                await self._work(consumer, group, stopping)
+            async with (
+                receiving(consumer, stopping) as receive,
+                asyncio.TaskGroup() as group,
+            ):
+                await self._work(consumer, receive, group, stopping)
         finally:
             await consumer.close()
 
     async def _work(
-        self, consumer: Consumer, group: asyncio.TaskGroup, stopping: asyncio.Event
+        self,
+        consumer: Consumer,
+        receive: Receive,
+        group: asyncio.TaskGroup,
+        stopping: asyncio.Event,
     ) -> None:
         settling: asyncio.Task[None] | None = None
-        while deliveries := await self._next(consumer, stopping):
+        while deliveries := await self._next(receive):
             arrivals = [self._read(delivery) for delivery in deliveries]
             await self._pull.admit(len(arrivals), stopping)
             self._is_waiting = True
@@ -93,6 +100,8 @@ class Pipeline:
             if committed is None:
                 return
             settling = group.create_task(self._settle(consumer, committed, stopping))
+            await asyncio.sleep(0)  # messages first, then logs and metrics
+            self._batches.report(committed)
             self._left += committed.left
             if self._left and (self._trying_again is None or self._trying_again.done()):
                 self._trying_again = group.create_task(self._try_again(consumer, stopping))
@@ -112,12 +121,13 @@ class Pipeline:
             if committed is None:
                 return
             self._left += committed.left
+            self._batches.report(committed)
             await self._settle(consumer, committed, stopping)
 
-    async def _next(self, consumer: Consumer, stopping: asyncio.Event) -> Sequence[Delivery]:
+    async def _next(self, receive: Receive) -> Sequence[Delivery]:
         """What has arrived; nothing once we are to stop."""
         self._last_busy = asyncio.get_running_loop().time()
-        return await received(consumer, self._pull.batch_size, stopping)
+        return await receive(self._pull.batch_size)
 
     async def _settle(
         self, consumer: Consumer, committed: Committed, stopping: asyncio.Event
