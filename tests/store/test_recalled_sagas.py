@@ -1,5 +1,6 @@
 """Sagas that were decided from memory are stored where nothing has changed, and nowhere else."""
 
+import asyncio
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from time import monotonic
@@ -19,6 +20,7 @@ from store.sagas import (
     now,
     planned,
     running,
+    until_one_waits,
 )
 
 from orchestrator.saga.state import Saga, SagaState, Step
@@ -149,6 +151,20 @@ async def test_a_row_that_somebody_has_locked_is_not_waited_for(
     async with await psycopg.AsyncConnection.connect(empty_database_url) as connection:
         await connection.execute("SELECT 1 FROM sagas WHERE saga_id = 'one' FOR UPDATE")
         assert await move(first, "one", "two") == {"two"}
+    assert await told(first, "one") == (None, [])
+
+
+async def test_an_id_that_is_just_being_stored_is_waited_for(stores: Stores) -> None:
+    first, second = stores
+    await now(first)
+    async with second.transaction() as transaction:
+        saga = running("one", transaction.now, epochs=(transaction.epoch,))
+        await transaction.insert([decided(saga)])
+        found = recall(first, "one")
+        mine = decided(replace(saga, cancel_reason="mine"), line(saga, found.now))
+        saving = asyncio.create_task(found.save([mine], ()))
+        await until_one_waits(second)
+    assert not await saving
     assert await told(first, "one") == (None, [])
 
 
