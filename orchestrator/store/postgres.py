@@ -1,7 +1,7 @@
-"""The store on Postgres: four round trips for a whole batch.
+"""The store on Postgres: one round trip for sagas in memory, four for any other batch.
 
-BEGIN with the clock; the lock; one statement for rows and history; COMMIT. Rows that another
-process has written since we did are read in one more.
+See `recalled` for the one. The four: BEGIN with the clock; the lock; one statement for rows and
+history; COMMIT. Rows that another process has written since we did are read in one more.
 """
 
 from collections.abc import AsyncIterator, Collection, Mapping, Sequence

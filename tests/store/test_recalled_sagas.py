@@ -1,5 +1,6 @@
 """Sagas that were decided from memory are stored where nothing has changed, and nowhere else."""
 
+import asyncio
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from time import monotonic
@@ -19,11 +20,13 @@ from store.sagas import (
     now,
     planned,
     running,
+    until_one_waits,
 )
 
 from orchestrator.saga.state import Saga, SagaState, Step
 from orchestrator.store import recalled
 from orchestrator.store.errors import StatementRejected
+from orchestrator.store.postgres import PostgresStore
 from orchestrator.store.recalled import Reading, last_reading
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -152,6 +155,20 @@ async def test_a_row_that_somebody_has_locked_is_not_waited_for(
     assert await told(first, "one") == (None, [])
 
 
+async def test_an_id_that_is_just_being_stored_is_waited_for(stores: Stores) -> None:
+    first, second = stores
+    await now(first)
+    async with second.transaction() as transaction:
+        saga = running("one", transaction.now, epochs=(transaction.epoch,))
+        await transaction.insert([decided(saga)])
+        found = recall(first, "one")
+        mine = decided(replace(saga, cancel_reason="mine"), line(saga, found.now))
+        saving = asyncio.create_task(found.save([mine], ()))
+        await until_one_waits(second)
+    assert not await saving
+    assert await told(first, "one") == (None, [])
+
+
 async def test_in_another_epoch_nothing_is_stored(stores: Stores) -> None:
     first, _ = stores
     await begun(first, "one")
@@ -183,6 +200,29 @@ async def test_what_the_database_rejects_is_not_stored_and_the_next_is(stores: S
         await move(first, "one", "two", reason="NUL\0")
     assert await told(first, "two") == (None, [])
     assert await move(first, "one", "two") == {"one", "two"}
+
+
+async def test_of_many_who_move_the_same_sagas_no_move_is_lost(stores: Stores) -> None:
+    """At once where they can, under locks where not; each move is a version of its own."""
+    first, second = stores
+    sagas = ["one", "two", "three"]
+    await begun(first, *sagas)
+    await now(second)
+
+    async def keep_moving(store: PostgresStore) -> tuple[int, int]:
+        at_once = 0
+        for _ in range(30):
+            stored = await move(store, *sagas)
+            at_once += len(stored)
+            for saga_id in {*sagas} - {*stored}:
+                await move_under_lock(store, saga_id)
+        return at_once, 30 * len(sagas)
+
+    moves = await asyncio.gather(*map(keep_moving, [first, first, second, second]))
+    versions = [(await told(first, saga_id))[1] for saga_id in sagas]
+    assert versions == [list(range(2, len(each) + 2)) for each in versions]
+    assert sum(map(len, versions)) == sum(total for _, total in moves)
+    assert sum(at_once for at_once, _ in moves) > 0
 
 
 # --- when there is nothing to go by ----------------------------------------------------
