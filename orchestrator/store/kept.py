@@ -10,6 +10,9 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from orchestrator.store.engines import is_lost
 from orchestrator.store.statements import Driver
 
+# A plan that was made while the table was young would read all of it, until the next ANALYZE:
+# some milliseconds more for each step.
+_PLANNING: Final = b"SET enable_seqscan = off"
 _KEPT: Final = 2  # one for replies, one for starts; whoever else comes gives theirs back
 
 
@@ -22,33 +25,44 @@ class Kept:
 
     @asynccontextmanager
     async def one(self) -> AsyncIterator[Driver]:
-        """A connection that nobody else uses meanwhile. After an error it goes to the pool."""
+        """A connection that nobody else uses meanwhile. After an error it is given up."""
         connection, driver = await self._take()
         try:
             async with given_up_if_lost(connection, driver):
                 yield driver
         except BaseException:
-            await connection.close()
+            await _give_up(connection)
             raise
         if len(self._idle) < _KEPT:
             self._idle.append((connection, driver))
         else:
-            await connection.close()
+            await _give_up(connection)
 
     async def close(self) -> None:
         while self._idle:
             connection, _ = self._idle.pop()
-            await connection.close()
+            await _give_up(connection)
 
     async def _take(self) -> tuple[AsyncConnection, Driver]:
         while self._idle:
             connection, driver = self._idle.pop()
             if not is_lost(driver):
                 return connection, driver
-            await connection.invalidate()
-            await connection.close()
+            await _give_up(connection)
         connection = await self._engine.connect()
-        return connection, await driver_of(connection)
+        try:
+            driver = await driver_of(connection)
+            await driver.execute(_PLANNING)
+        except BaseException:
+            await _give_up(connection)
+            raise
+        return connection, driver
+
+
+async def _give_up(connection: AsyncConnection) -> None:
+    """Nobody else is to have it: it plans in its own way."""
+    await connection.invalidate()
+    await connection.close()
 
 
 async def driver_of(connection: AsyncConnection) -> Driver:

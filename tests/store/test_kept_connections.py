@@ -1,55 +1,78 @@
-"""The connections that stay taken out of the pool, and what becomes of them."""
+"""Connections that stay taken out for what is saved at once."""
 
-import psycopg
+from collections.abc import AsyncIterator
+
 import pytest
-import sqlalchemy as sa
-from store.recalling import Stores, begun, move, slow_move
+from sqlalchemy.ext.asyncio import AsyncEngine
 
-from messaging.errors import Unavailable
+from orchestrator.store.engines import database_url_of, postgres_engine
+from orchestrator.store.kept import Kept
+from orchestrator.store.statements import Driver
 
 pytestmark = pytest.mark.postgres
 
 
-async def test_a_connection_lost_in_the_middle_leaves_it_open_and_the_next_is_another(
-    stores: Stores, empty_database_url: str
-) -> None:
-    first, second = stores
-    await begun(first, "one")
-    async with await psycopg.AsyncConnection.connect(empty_database_url) as connection:
-        await connection.execute("SELECT pg_advisory_xact_lock(7)")
-        moving = await slow_move(first, "one")
-        await connection.execute(
-            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
-            "WHERE datname = current_database() AND wait_event = 'advisory'"
-        )
-        with pytest.raises(Unavailable):
-            await moving
-    first._at_once = second._at_once
-    assert await move(first, "one") == {"one"}
+@pytest.fixture
+async def engine(empty_database_url: str) -> AsyncIterator[AsyncEngine]:
+    engine = postgres_engine(database_url_of(empty_database_url), isolation_level="AUTOCOMMIT")
+    yield engine
+    await engine.dispose()
 
 
-async def test_a_connection_lost_while_idle_is_no_trouble(
-    stores: Stores, empty_database_url: str
-) -> None:
-    first, _ = stores
-    await begun(first, "one")
-    assert await move(first, "one")
-    async with first._kept.one() as driver:
-        pid = driver.info.backend_pid
-    async with await psycopg.AsyncConnection.connect(empty_database_url) as connection:
-        await connection.execute("SELECT pg_terminate_backend(%s, 5000)", [pid])
-    assert await move(first, "one") == {"one"}
+async def test_a_connection_is_taken_out_once(engine: AsyncEngine) -> None:
+    kept = Kept(engine)
+    async with kept.one() as driver:
+        first = driver.info.backend_pid
+    async with kept.one() as driver:
+        assert driver.info.backend_pid == first
+    await kept.close()
 
 
-async def test_two_connections_are_kept_until_the_end(stores: Stores) -> None:
-    first, _ = stores
-    await begun(first, "one")
-    pool = first._engine.sync_engine.pool
-    assert isinstance(pool, sa.QueuePool)
-    async with first._kept.one() as one, first._kept.one() as two, first._kept.one() as three:
-        assert len({one, two, three}) == 3
-    assert pool.checkedout() == 2
-    assert await move(first, "one")
-    assert pool.checkedout() == 2
-    await first.close()
-    assert pool.checkedout() == 0
+async def test_two_are_kept_and_a_third_is_not(engine: AsyncEngine) -> None:
+    kept = Kept(engine)
+    async with kept.one(), kept.one(), kept.one():
+        assert taken_out(engine) == 3
+    assert taken_out(engine) == 2
+    await kept.close()
+    assert taken_out(engine) == 0
+
+
+async def test_after_an_error_a_connection_is_kept_no_longer(engine: AsyncEngine) -> None:
+    kept = Kept(engine)
+    with pytest.raises(ZeroDivisionError):
+        async with kept.one():
+            raise ZeroDivisionError
+    assert taken_out(engine) == 0
+
+
+async def test_one_that_the_server_has_closed_is_replaced(engine: AsyncEngine) -> None:
+    kept = Kept(engine)
+    async with kept.one() as driver:
+        first = driver.info.backend_pid
+    async with engine.connect() as other:
+        await other.exec_driver_sql(f"SELECT pg_terminate_backend({first}, 5000)")
+    async with kept.one() as driver:
+        assert driver.info.backend_pid != first
+        assert await setting_of(driver) == "off"
+    await kept.close()
+
+
+async def test_only_these_avoid_to_read_whole_tables(engine: AsyncEngine) -> None:
+    kept = Kept(engine)
+    async with kept.one() as driver:
+        assert await setting_of(driver) == "off"
+    await kept.close()
+    async with engine.connect() as other:
+        setting = await other.exec_driver_sql("SHOW enable_seqscan")
+        assert setting.scalar_one() == "on"
+
+
+def taken_out(engine: AsyncEngine) -> int:
+    pool = engine.sync_engine.pool
+    return pool.checkedout()  # type: ignore[attr-defined]  # of pools with a queue
+
+
+async def setting_of(driver: Driver) -> str:
+    row = await (await driver.execute("SHOW enable_seqscan")).fetchone()
+    assert row is not None
+    return str(row[0])
