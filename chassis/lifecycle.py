@@ -45,9 +45,13 @@ async def supervise(stopping: asyncio.Event, **services: Coroutine[Any, Any, Non
     A service that returns before `stopping` is set has failed too: a program of which a part
     has quietly gone looks well and does nothing.
     """
-    async with asyncio.TaskGroup() as group:
-        for name, service in services.items():
-            group.create_task(_watched(name, service, stopping), name=name)
+    try:
+        async with asyncio.TaskGroup() as group:
+            for name, service in services.items():
+                group.create_task(_watched(name, service, stopping), name=name)
+    finally:
+        for service in services.values():
+            service.close()  # those that had not begun when the first one failed
 
 
 def report(error: BaseException) -> ExitCode:
