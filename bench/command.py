@@ -63,6 +63,14 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--warm-up", type=float, default=2, help="seconds of load before (2)")
     parser.add_argument("--lone", type=int, default=50, help="sagas one by one after the load (50)")
+    _add_whom_and_what(parser)
+    parser.add_argument("--concurrency", type=_at_least_one, help="sagas in flight (500)")
+    parser.add_argument("--folder", type=Path, help="for the logs of the programs")
+    parser.add_argument("--report", type=_page, help="the page whose tables are renewed")
+    return parser
+
+
+def _add_whom_and_what(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--only",
         type=_names({**CONTESTANTS, **PEERS}),
@@ -92,10 +100,6 @@ def _parser() -> argparse.ArgumentParser:
         metavar="N,…",
         help="also measure while the orchestrator deletes so many, in the background",
     )
-    parser.add_argument("--concurrency", type=_at_least_one, help="sagas in flight (500)")
-    parser.add_argument("--folder", type=Path, help="for the logs of the programs")
-    parser.add_argument("--report", type=_page, help="the page whose tables are renewed")
-    return parser
 
 
 def _at_least_one(text: str) -> int:
