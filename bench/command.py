@@ -81,21 +81,22 @@ def _add_whom_and_what(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--peers", action="store_true", help="all others, too, installed on demand")
     parser.add_argument(
         "--workloads",
-        type=_names(WORKLOADS),
+        type=_workload_names,
         default=[LINE.name],
         metavar="NAME,…",
-        help=f"of {', '.join(WORKLOADS)}, or all ({LINE.name})",
+        help=f"of {', '.join(WORKLOADS)}, or all, or none ({LINE.name})",
     )
     parser.add_argument(
         "--finished",
-        type=_counts,
+        type=_counts(at_least=0),
         default=[],
         metavar="N,…",
-        help="also measure with so many finished sagas in the tables, written by SQL",
+        help="also measure with so many finished sagas in the tables, written by SQL; "
+        "0 is what to compare it with in the same run",
     )
     parser.add_argument(
         "--purged",
-        type=_counts,
+        type=_counts(at_least=1),
         default=[],
         metavar="N,…",
         help="also measure while the orchestrator deletes so many, in the background",
@@ -103,15 +104,22 @@ def _add_whom_and_what(parser: argparse.ArgumentParser) -> None:
 
 
 def _at_least_one(text: str) -> int:
+    return _whole_number(text, at_least=1)
+
+
+def _whole_number(text: str, *, at_least: int) -> int:
     if not text.isdecimal():
         raise argparse.ArgumentTypeError(f"{text!r} is no whole number")
-    if (number := int(text)) < 1:
-        raise argparse.ArgumentTypeError(f"{text} is too few, at least 1")
+    if (number := int(text)) < at_least:
+        raise argparse.ArgumentTypeError(f"{text} is too few, at least {at_least}")
     return number
 
 
-def _counts(text: str) -> list[int]:
-    return [_at_least_one(each) for each in text.split(",")]
+def _counts(*, at_least: int) -> Callable[[str], list[int]]:
+    def parse(text: str) -> list[int]:
+        return [_whole_number(each, at_least=at_least) for each in text.split(",")]
+
+    return parse
 
 
 def _positive(text: str) -> float:
@@ -144,8 +152,14 @@ def _names(known: Mapping[str, object]) -> Callable[[str], list[str]]:
     return parse
 
 
+def _workload_names(text: str) -> list[str]:
+    return [] if text == "none" else _names(WORKLOADS)(text)
+
+
 def _too_few(asked: argparse.Namespace, workloads: Sequence[Workload]) -> str | None:
-    """Why so few sagas would give wrong numbers."""
+    """Why there would be no numbers, or wrong ones."""
+    if not workloads:
+        return "nothing to measure: name a workload, or give --finished or --purged"
     if asked.sagas is None:
         return None
     most = max(each.concurrency for each in workloads)

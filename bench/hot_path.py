@@ -10,7 +10,6 @@ saga, in full batches; deliveries are made in advance, and publishes are confirm
 import argparse
 import asyncio
 import cProfile
-import gc
 import json
 import os
 import subprocess
@@ -27,7 +26,7 @@ from uuid import uuid4
 import psycopg
 
 from bench.hot_deliveries import NAMES, batches_of
-from chassis import launch
+from chassis import heap
 from chassis.facts import Fact
 from chassis.logs import configure, log_fact
 from chassis.metrics import Metrics
@@ -235,7 +234,7 @@ async def measured(url: str, sagas: int, batch: int, *, profile: bool) -> Mappin
 
 def once(options: argparse.Namespace) -> Mapping[str, float]:
     with Path(os.devnull).open("w", encoding="utf-8") as nothing, database() as url:
-        getattr(launch, "settle_heap", gc.collect)()  # older trees leave it as it is
+        heap.settle()
         configure(log_format="json", log_level=options.log_level, stream=nothing)
         return asyncio.run(measured(url, options.sagas, options.batch, profile=options.profile))
 

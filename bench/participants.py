@@ -1,21 +1,28 @@
 """What a command costs a participant, over a real broker and Postgres.
 
-    python -m bench.participants
+    python -m bench.participants [--rounds N] [--only NAME] [--against TREE]
 
 The commands wait in the queue before the clock starts, and nobody reads the replies: the
-processor time is that of the participant alone, with its guard.
+processor time is that of the participant alone, with its guard. `--against` runs this page in
+turn on this tree and on another one, and shows the ratios.
 """
 
 import argparse
 import asyncio
+import json
+import os
 import resource
+import subprocess
 import sys
 import time
-from collections import Counter
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections import Counter, defaultdict
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from pathlib import Path
+from statistics import median
 from typing import Any, Final
+from uuid import uuid4
 
 import aio_pika
 import psycopg
@@ -120,8 +127,8 @@ def participant(case: Case) -> Participant:
 _INSERT: Final = text("INSERT INTO bench_effect VALUES (:id, :saga)")
 
 
-def command(case: Case, number: int) -> Command:
-    saga_id, step = f"{case.name.replace(' ', '-').replace(',', '')}-{number}", "act"
+def command(number: int) -> Command:
+    saga_id, step = f"{uuid4()}-{number}", "act"
     return Command(
         saga_id=saga_id,
         saga_type="Bench",
@@ -178,7 +185,7 @@ async def measure(
 ) -> Measured:
     async with new_broker() as broker:
         await broker.wait_ready(10)
-        await _fill(broker, [encode_command(NAMES, command(case, n)) for n in range(commands)])
+        await _fill(broker, [encode_command(NAMES, command(n)) for n in range(commands)])
     tally = Tally(commands)
     inbox = inbox_for(url, connections=11)
     try:
@@ -225,8 +232,36 @@ async def run(chosen: argparse.Namespace) -> None:
             for case in CASES:
                 if chosen.only in case.name:
                     measured = await measure(case, chosen.commands, new_broker, url)
-                    sys.stdout.write(f"{measured}\n")
+                    said = json.dumps([case.name, measured.cpu]) if chosen.json else measured
+                    sys.stdout.write(f"{said}\n")
                     sys.stdout.flush()
+
+
+def compare(chosen: argparse.Namespace) -> None:
+    """The median of the rounds, the two trees in turn: others use the machine as well."""
+    here, seconds = (
+        Path(__file__).resolve().parents[1],
+        defaultdict[tuple[str, Path], list[float]](list),
+    )
+    for tree in (chosen.against, here) * chosen.rounds:
+        for name, cpu in elsewhere(tree, chosen):
+            seconds[name, tree].append(cpu)
+    for name in dict.fromkeys(name for name, _ in seconds):
+        there, now = (1e6 * median(seconds[name, each]) for each in (chosen.against, here))
+        there, now = there / chosen.commands, now / chosen.commands
+        sys.stdout.write(f"{name:<20} {there:8.0f} there {now:8.0f} here, us CPU/command")
+        sys.stdout.write(f"   ratio {now / there:.2f}\n")
+
+
+def elsewhere(tree: Path, chosen: argparse.Namespace) -> Iterator[tuple[str, float]]:
+    """The same page, run on the code of another tree."""
+    options = [f"--commands={chosen.commands}", f"--only={chosen.only}", "--json"]
+    servers = [f"--amqp={chosen.amqp}", f"--database={chosen.database}"]
+    command = [sys.executable, "-P", __file__, *options, *servers]  # not the folder of our name
+    environment = {**os.environ, "PYTHONPATH": str(tree)}
+    done = subprocess.run(command, env=environment, check=True, stdout=subprocess.PIPE)
+    for line in done.stdout.splitlines():
+        yield tuple(json.loads(line))
 
 
 def main() -> None:
@@ -236,7 +271,12 @@ def main() -> None:
     parser.add_argument("--only", default="", help="cases whose name contains this")
     parser.add_argument("--amqp", default="amqp://guest:guest@127.0.0.1:5672/")
     parser.add_argument("--database", default="postgresql://postgres@127.0.0.1:5432/postgres")
+    parser.add_argument("--against", type=Path, help="another tree, to be compared with")
+    parser.add_argument("--json", action="store_true")
     chosen = parser.parse_args()
+    if chosen.against:
+        compare(chosen)
+        return
     try:
         import uvloop  # noqa: PLC0415  # optional, as for the programs
 

@@ -96,11 +96,8 @@ def _series(
 ) -> Mapping[str, Sequence[Point]]:
     """Of workloads that differ from the main one in nothing that matters but `key`; of those
     who were measured at two places at least."""
-    chosen = {
-        name: one["details"][key]
-        for name, one in told.items()
-        if name == "line" or name.startswith(_PREFIXES[key])
-    }
+    names = [name for name in told if name.startswith(_PREFIXES[key])]
+    chosen = {told[name]["details"][key]: name for name in ("line", *names) if name in told}
     return {
         name: sorted(points, key=lambda point: point.at)
         for name in names_of(runs)
@@ -108,8 +105,8 @@ def _series(
     }
 
 
-def _points(runs: Sequence[Run], contestant: str, chosen: Mapping[str, int]) -> Iterator[Point]:
-    for workload, at in chosen.items():
+def _points(runs: Sequence[Run], contestant: str, chosen: Mapping[int, str]) -> Iterator[Point]:
+    for at, workload in chosen.items():
         if value := spread_of(measured_of(runs, workload, contestant), _rate):
             yield Point(at=at, value=value)
 

@@ -66,7 +66,7 @@ WORKLOADS: Final[Mapping[str, Workload]] = {
 
 def grown(finished: int) -> Workload:
     """The main workload, on tables in which so many sagas have ended."""
-    about = f"{finished:,} finished sagas in the tables"
+    about = f"{finished:,} finished sagas in the tables" if finished else "empty tables"
     return Workload(name=f"finished-{finished}", about=about, finished=finished)
 
 

@@ -1,6 +1,7 @@
 """Facts as log lines: one each, with the ids that one searches for, and never a payload."""
 
 import logging
+import math
 import time
 from collections.abc import Callable, Mapping
 from typing import Any, Final, assert_never
@@ -29,6 +30,9 @@ _NAME: Final = "saga"
 _PER_SECOND: Final = 10
 _GOOD_PER_SECOND: Final = 100  # lines of one kind about what goes as it should
 _MAX_TEXT: Final = 500
+_SAY_AGAIN: Final = 60.0  # seconds
+_RETRIED: Final = "it is tried again until it works; `saga doctor` says what is wrong"
+_TRACEBACK: Final = "exception"  # the console knows it by this name, and keeps its lines
 _TROUBLE: Final = frozenset({"failed", "compensation_failed"})
 _FORWARD: Final = frozenset({"started", "pending"})
 _HARMLESS: Final = frozenset({"duplicate", "stale"})
@@ -47,6 +51,8 @@ class FactLog:
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._log = logging.getLogger(_NAME)
+        self._clock = clock
+        self._lost: dict[ConnectionChanged, float] = {}  # when it was last written
         self._is_enabled_for = self._log.isEnabledFor  # cheap where it is silent
         self._limit = RateLimit(_PER_SECOND, clock)
         self._good_limit = RateLimit(_GOOD_PER_SECOND, clock)
@@ -113,6 +119,7 @@ class FactLog:
             reason=fact.reason,
             detail=fact.detail,
             message_id=fact.message_id,
+            saga_id=fact.saga_id,
         )
 
     def _dead_lettered(self, fact: DeadLettered) -> None:
@@ -172,12 +179,19 @@ class FactLog:
         )
 
     def _connection_changed(self, fact: ConnectionChanged) -> None:
-        self._write(
-            logging.INFO if fact.up else logging.WARNING,
-            "connected" if fact.up else "connection lost",
-            peer=fact.peer,
-            detail=fact.detail,
-        )
+        """Of connections that all find the same peer away, again and again, a line a minute."""
+        if fact.up:
+            self._lost.clear()
+            self._write(logging.INFO, "connected", peer=fact.peer, detail=fact.detail)
+        elif self._clock() - self._lost.get(fact, -math.inf) > _SAY_AGAIN:
+            self._lost[fact] = self._clock()
+            self._write(
+                logging.WARNING,
+                "connection lost",
+                peer=fact.peer,
+                detail=fact.detail,
+                more=_RETRIED,
+            )
 
     def _noticed(self, fact: Noticed) -> None:
         details = {f"{key}_" if key in _OUR_KEYS else key: v for key, v in fact.details.items()}
@@ -211,7 +225,7 @@ class FactLog:
 
     def _write(self, level: int, event: str, **fields: Any) -> None:
         if self._is_enabled_for(level):
-            said = {key: _short(v) for key, v in fields.items() if v not in _NOTHING}
+            said = {key: _short(key, v) for key, v in fields.items() if v not in _NOTHING}
             record = logging.LogRecord(_NAME, level, "", 0, event, None, None)
             record.__dict__[FIELDS] = said
             self._log.handle(record)
@@ -252,6 +266,7 @@ def _said_of_command(fact: CommandHandled) -> Mapping[str, Any]:
         "attempt": fact.attempt,
         "seconds": fact.took.total_seconds(),
         "error": fact.error,
+        _TRACEBACK: fact.traceback,
     }
 
 
@@ -275,7 +290,7 @@ def _move(move: StepMoved) -> str:
     return f"{words} ({remarks})" if remarks else words
 
 
-def _short(value: object) -> object:
-    if isinstance(value, str) and len(value) > _MAX_TEXT:
+def _short(key: str, value: object) -> object:
+    if isinstance(value, str) and len(value) > _MAX_TEXT and key != _TRACEBACK:
         return f"{value[:_MAX_TEXT]}…"
     return value

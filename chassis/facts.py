@@ -60,6 +60,7 @@ class MessageRejected:
     reason: str
     detail: str
     message_id: str | None = None
+    saga_id: str | None = None  # as the message says, if it does
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,6 +100,7 @@ class CommandHandled:
     attempt: int
     took: timedelta
     error: str | None = None
+    traceback: str | None = None  # of a handler that raised what nobody foresaw
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

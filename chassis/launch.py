@@ -1,20 +1,17 @@
 """From a command line to a running program: settings, logs, then its main function."""
 
 import asyncio
-import gc
 import logging
 import os
 from collections.abc import Awaitable, Callable
-from typing import Any, Final, TypeVar
+from typing import Any, TypeVar
 
-from chassis import failpoints, logs
+from chassis import failpoints, heap, logs
 from chassis.lifecycle import report, run
 from chassis.settings import Settings, load
 from messaging.errors import ConfigurationError
 
 S = TypeVar("S", bound=Settings)
-
-_YOUNG: Final = 50_000  # objects; a batch of 250 replies makes about as many
 
 _log = logging.getLogger(__name__)
 
@@ -35,7 +32,7 @@ def launch(
         settings = load(settings_class, **flags)
     except ConfigurationError as error:
         return report(error)
-    settle_heap()
+    heap.settle()
     logs.configure(log_format=settings.log_format, log_level=settings.log_level)
     try:
         failpoints.arm(os.environ)
@@ -45,10 +42,3 @@ def launch(
         _log.warning("%s", caution)
     drain_timeout = settings.drain_timeout.total_seconds()
     return run(lambda stopping: main(settings, stopping), name=name, drain_timeout=drain_timeout)
-
-
-def settle_heap() -> None:
-    """What is loaded by now stays: the collector need not look at it again, nor, a dozen times
-    for each batch, at values that have no cycles."""
-    gc.freeze()
-    gc.set_threshold(_YOUNG)

@@ -14,6 +14,7 @@ from typing import Any, Final, NoReturn
 from chassis import systemd
 from chassis.exit_codes import ExitCode, exit_code_of
 from chassis.stacks import log_stacks
+from chassis.stalls import watch_loop
 from messaging.errors import SagaError
 
 Main = Callable[[asyncio.Event], Awaitable[None]]
@@ -84,12 +85,14 @@ class _Program:
             self._stopping.set()  # the signal was faster than the loop
         main = asyncio.ensure_future(self._main(self._stopping))
         watchdog = asyncio.create_task(systemd.feed_watchdog(), name="watchdog")
+        stalls = asyncio.create_task(watch_loop(), name="stalls")
         asked_to_stop = asyncio.create_task(self._stopping.wait(), name="stop signal")
         try:
             await asyncio.wait({main, asked_to_stop}, return_when=asyncio.FIRST_COMPLETED)
             return await self._drained(main)
         finally:
             watchdog.cancel()
+            stalls.cancel()
             asked_to_stop.cancel()
             self._end_within(_CANCELLATION + 1)  # threads and other tasks may still hang
 

@@ -27,6 +27,9 @@ def imported(name: str) -> ModuleType:
 
 
 def _told(name: str, error: BaseException) -> str:
+    if name.endswith(".py") or "/" in name:
+        module = name.removesuffix(".py").strip("./").replace("/", ".")
+        return f"cannot import {name!r}: name the module, not its file: {module}"
     if isinstance(error, ModuleNotFoundError) and _is_of(name, error.name):
         return f"cannot import {name!r}: there is no such module; is the current directory right?"
     if not name or name.startswith("."):

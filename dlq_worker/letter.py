@@ -11,12 +11,7 @@ from typing import Any, Final
 from dlq_worker.deaths import first_routing_key, latest_death
 from dlq_worker.signature import signature_of
 from dlq_worker.storable import storable_json, storable_text
-from messaging.contract import (
-    DESTINATION,
-    SAGA_ID,
-    Direction,
-    participant_of,
-)
+from messaging.contract import DESTINATION, EPOCH_HEADER, SAGA_ID, Direction, participant_of
 from messaging.port import Delivery
 from messaging.topology import Names
 
@@ -271,7 +266,7 @@ def _identified(letter: DeadLetter, delivery: Delivery) -> DeadLetter:
         where = (letter.origin, letter.queue or "", letter.reason)
         key = _key(*where, letter.saga_id, letter.step_name, letter.direction or "")
         # Published twice after a crash, it has another message id: its attempt tells.
-        arrival = f"attempt {letter.attempt}" if letter.attempt else letter.arrival
+        arrival = _attempt_of(letter) or letter.arrival
         return replace(letter, signature=signature, key=key, arrival=arrival)
     if letter.origin is Origin.QUIET and letter.saga_id:
         # Published twice after a crash, it names the same moment.
@@ -281,6 +276,13 @@ def _identified(letter: DeadLetter, delivery: Delivery) -> DeadLetter:
     digest = hashlib.sha256(delivery.body).hexdigest()
     key = _key("message", _first_id(delivery), digest)
     return replace(letter, signature=signature, key=key)
+
+
+def _attempt_of(letter: DeadLetter) -> str | None:
+    """A database that has lost commits counts their attempts again, in another epoch."""
+    epoch = _short(letter.headers.get(EPOCH_HEADER))
+    told = f"attempt {letter.attempt} of epoch {epoch}" if epoch else f"attempt {letter.attempt}"
+    return told if letter.attempt else None
 
 
 def _first_id(delivery: Delivery) -> str:

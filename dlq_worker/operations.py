@@ -132,9 +132,19 @@ async def acknowledge(store: DatabaseStore, letter_id: int, *, by: str) -> Done:
             )
         )
         if not (await transaction.execute(acknowledged)).rowcount:
-            raise Refused(f"dead letter {letter_id} has no alert that is open")
+            raise Refused(await _why_not_acknowledged(transaction, stored))
         await letters.note(transaction, stored.id, "acknowledged", by=by)
     return Done(letter_id=letter_id, message=f"the alert of dead letter {letter_id} is yours")
+
+
+async def _why_not_acknowledged(transaction: DatabaseTransaction, stored: StoredLetter) -> str:
+    by = sa.select(alerts.c.acknowledged_by).where(
+        alerts.c.key == stored.alert_key, alerts.c.status == AlertStatus.ACKNOWLEDGED.value
+    )
+    earlier = (await transaction.execute(by)).scalar()
+    if earlier is not None:
+        return f"the alert of dead letter {stored.id} is acknowledged already, by {earlier}"
+    return f"dead letter {stored.id} has no alert that is open; it can be worked on without one"
 
 
 async def _retry_one(store: DatabaseStore, letter_id: int, reason: str, by: str) -> Done:

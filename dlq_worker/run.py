@@ -52,7 +52,7 @@ async def serve(
         stack.push_async_callback(store.close)
         broker = _broker(settings, observe)
         worker = DlqWorker(broker, store, settings, observe)
-        health.register("broker", lambda: None if broker.is_ready() else "not consuming")
+        health.register("broker", broker.obstacle)
         health.register("database", lambda: worker.database.problem)
         health.register("drain", lambda: "stopping" if stopping.is_set() else None)
         http_host, http_port = settings.http_host, settings.http_port

@@ -7,6 +7,7 @@ from dlq_worker.letter import FIRST_ID, ORIGINAL_ID, DeadLetter, Place
 from dlq_worker.rows import StoredLetter
 from dlq_worker.triage import step_of
 from messaging.contract import (
+    EPOCH_HEADER,
     Direction,
     ReplyType,
     StartType,
@@ -24,7 +25,7 @@ _KEPT_HEADERS: Final = (
     "saga-direction",
     "saga-command-id",
     "saga-attempt",
-    "saga-database-epoch",
+    EPOCH_HEADER,
     *HEADERS,
 )
 
@@ -47,6 +48,8 @@ def replay_of(names: Names, stored: StoredLetter, saga: Saga) -> Outgoing | None
         "saga-command-id": command_id_for(saga.saga_id, step.name, Direction.COMPENSATION),
         "saga-attempt": min(attempt, MAX_ATTEMPT),
     }
+    if saga.epoch:
+        headers[EPOCH_HEADER] = saga.epoch  # it is this life of the saga that asks
     return Outgoing(
         exchange=names.commands,
         routing_key=destination,

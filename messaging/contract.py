@@ -92,7 +92,8 @@ class Reply:
     command_id: str | None = None
     attempt: int | None = None  # None: the answer to the current attempt
     traceparent: str | None = None
-    # Of the command by which the participant first heard of the step; None: not said.
+    # Of the command by which the participant first heard of the step and, after a space, of the
+    # one that is answered, if that is another; None: not said.
     epoch: str | None = field(default=None, compare=False)
 
 

@@ -129,7 +129,7 @@ class MemoryBroker:
                     await self._changed.wait()
         except TimeoutError as error:
             raise Unavailable(
-                f"the embedded broker was not ready within {timeout:g} s: {self._obstacle()}"
+                f"the embedded broker was not ready within {timeout:g} s: {self._why_not_ready()}"
             ) from error
 
     async def publish(self, messages: Sequence[Outgoing]) -> Sequence[Receipt]:
@@ -154,6 +154,9 @@ class MemoryBroker:
 
     def is_ready(self) -> bool:
         return self._up.is_set() and all(each.is_consuming for each in self._open_consumers())
+
+    def obstacle(self) -> str | None:
+        return None if self.is_ready() else self._why_not_ready()
 
     async def close(self) -> None:
         if not self._is_open:
@@ -222,7 +225,7 @@ class MemoryBroker:
     def _open_consumers(self) -> list[MemoryConsumer]:
         return [consumer for consumer in self._consumers if not consumer.is_closed]
 
-    def _obstacle(self) -> str:
+    def _why_not_ready(self) -> str:
         return "a queue to consume is missing" if self._up.is_set() else "it is down"
 
     def _report(self, up: bool, detail: str) -> None:

@@ -50,7 +50,7 @@ class Receipt(Enum):
     """What became of one publish."""
 
     CONFIRMED = auto()  # the broker has it, safely
-    UNROUTABLE = auto()  # returned: no queue is bound for it
+    UNROUTABLE = auto()  # returned, as no queue is bound for it; or this very message is refused
     UNKNOWN = auto()  # refused, timed out or the connection was lost: send again
 
 
@@ -129,6 +129,10 @@ class Broker(Protocol):
 
     def is_ready(self) -> bool:
         """True while the broker can be published to and every consumer is really consuming."""
+        ...
+
+    def obstacle(self) -> str | None:
+        """Why it is not ready, in words for an operator; None if it is. Never waits."""
         ...
 
     async def close(self) -> None:

@@ -3,6 +3,7 @@
 import asyncio
 import itertools
 from collections.abc import Awaitable, Callable, Iterable, Sequence
+from functools import partial
 from typing import Final
 
 from aio_pika.exceptions import CONNECTION_EXCEPTIONS
@@ -57,20 +58,21 @@ class RabbitConsumer:
 
     async def ack(self, deliveries: Sequence[Delivery]) -> None:
         async with self._settling:
-            done = self._current(deliveries)
+            feed, done = self._feed, self._current(deliveries)
             prefix = list(itertools.takewhile(done.__contains__, self._unsettled))
-            if prefix and self._feed:
+            if feed and prefix:
                 is_many = len(prefix) > 1
-                await self._settle(self._feed.ack(prefix[-1], multiple=is_many), prefix)
+                await self._settle(feed, partial(feed.ack, prefix[-1], multiple=is_many), prefix)
             for tag in sorted(done.difference(prefix)):
-                if self._feed:
-                    await self._settle(self._feed.ack(tag, multiple=False), [tag])
+                if feed:
+                    await self._settle(feed, partial(feed.ack, tag, multiple=False), [tag])
 
     async def release(self, deliveries: Sequence[Delivery]) -> None:
         async with self._settling:
+            feed = self._feed
             for tag in sorted(self._current(deliveries)):
-                if self._feed:
-                    await self._settle(self._feed.reject(tag), [tag])
+                if feed:
+                    await self._settle(feed, partial(feed.reject, tag), [tag])
 
     async def close(self) -> None:
         self.is_closed = True
@@ -161,13 +163,19 @@ class RabbitConsumer:
         tags = {each.tag for each in deliveries if each.session == self._number}
         return tags & self._unsettled.keys()
 
-    async def _settle(self, settlement: Awaitable[None], tags: Iterable[int]) -> None:
-        """Failing to settle ends the session: the broker then sends everything again."""
+    async def _settle(
+        self, feed: Feed, settle: Callable[[], Awaitable[None]], tags: Iterable[int]
+    ) -> None:
+        """Failing to settle ends the session: the broker then sends everything again. Once
+        there is another feed its tags count from one again, and are other deliveries."""
         session = self._session
+        if feed is not self._feed:
+            return
         try:
-            await settlement
+            await settle()
         except (SagaError, *CONNECTION_EXCEPTIONS) as error:
             if session:
                 session.end(f"a delivery of {self.queue!r} could not be settled: {error}")
-        for tag in tags:
-            self._unsettled.pop(tag, None)
+        if feed is self._feed:
+            for tag in tags:
+                self._unsettled.pop(tag, None)

@@ -62,6 +62,9 @@ class Lane(Protocol):
     @property
     def is_open(self) -> bool: ...
 
+    @property
+    def channel(self) -> Channel | None: ...
+
     async def publish(self, batch: Batch, places: Sequence[int]) -> None:
         """Publish these of the batch and note their receipts; ends when all are known or lost."""
         ...
@@ -71,12 +74,12 @@ class PlainLane:
     """Through the library's own publish: slower, and independent of its inside."""
 
     def __init__(self, channel: Channel, sender: Sender) -> None:
-        self._channel = channel
+        self.channel = channel
         self._sender = sender
 
     @property
     def is_open(self) -> bool:
-        return not self._channel.is_closed
+        return not self.channel.is_closed
 
     async def publish(self, batch: Batch, places: Sequence[int]) -> None:
         pending = iter(places)  # shared: each worker takes the next one
@@ -92,7 +95,7 @@ class PlainLane:
 
     async def _publish_one(self, message: Outgoing, stamp: datetime) -> Receipt:
         try:
-            await self._channel.basic_publish(
+            await self.channel.basic_publish(
                 message.body,
                 exchange=message.exchange,
                 routing_key=message.routing_key,
@@ -156,6 +159,7 @@ class BulkLane:
     """A batch is one buffer and one write; confirms are a watermark. A listener of the tap."""
 
     def __init__(self, tap: Tap, channel: Channel, encoder: wire.Encoder, sender: Sender) -> None:
+        self.channel = channel
         self._tap = tap
         self._encoder = encoder
         self._sender = sender
@@ -253,6 +257,7 @@ class NoLane:
     """To an exchange whose name no frame can carry."""
 
     is_open = True
+    channel = None
 
     async def publish(self, batch: Batch, places: Sequence[int]) -> None:
         for place in places:

@@ -189,8 +189,8 @@ def translated(error: BaseException, address: RabbitAddress) -> SagaError:
             return error
         case ProbableAuthenticationError() | AuthenticationError():
             return ConfigurationError(
-                f"RabbitMQ at {address} refuses the login of {address.login!r}: {_words(error)}; "
-                "check the user and the password in SAGA_AMQP_URL"
+                f"RabbitMQ at {address} refuses the login of {address.login!r}: "
+                f"{_words(error).rstrip('.')}; check the user and the password in SAGA_AMQP_URL"
             )
         case InvalidFrameError() if _is_refused_vhost(error):
             return ConfigurationError(

@@ -7,7 +7,7 @@ and a socket write on each message; docs/adr/0013 has the measurements.
 """
 
 import asyncio
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final, Protocol
 
 import aio_pika
@@ -47,7 +47,7 @@ class _Content:
     method: bytes
     is_return: bool
     header: bytes = b""
-    body: bytes = b""
+    parts: list[bytes] = field(default_factory=list)  # of the body; to add them up is quadratic
     missing: int = -1  # bytes of the body; -1: the header has not come
 
 
@@ -132,7 +132,7 @@ class Tap(asyncio.StreamReaderProtocol):
         if kind == wire.HEADER:
             content.header, content.missing = payload, wire.body_size(payload)
         else:
-            content.body = content.body + payload if content.body else payload
+            content.parts.append(payload)
             content.missing -= len(payload)
         if content.missing <= 0:
             del self._contents[channel]
@@ -158,7 +158,7 @@ class Tap(asyncio.StreamReaderProtocol):
         if content.is_return:
             listener.returned(content.header)
         else:
-            listener.delivered(content.method, content.header, content.body)
+            listener.delivered(content.method, content.header, b"".join(content.parts))
 
     def _close(self, channel: int) -> None:
         self._contents.pop(channel, None)

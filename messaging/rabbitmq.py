@@ -84,7 +84,7 @@ class RabbitBroker:
         except TimeoutError as error:
             raise Unavailable(
                 f"RabbitMQ at {self._address} was not ready within {timeout:g} s: "
-                f"{self._obstacle()}"
+                f"{self._why_not_ready()}"
             ) from error
 
     async def publish(self, messages: Sequence[Outgoing]) -> Sequence[Receipt]:
@@ -109,6 +109,9 @@ class RabbitBroker:
         return is_publishing and all(
             each.is_consuming for each in self._consumers if not each.is_closed
         )
+
+    def obstacle(self) -> str | None:
+        return None if self.is_ready() else self._why_not_ready()
 
     async def close(self) -> None:
         self._is_open = False
@@ -147,14 +150,15 @@ class RabbitBroker:
             if isinstance(problem, ConfigurationError):
                 raise problem
 
-    def _obstacle(self) -> str:
+    def _why_not_ready(self) -> str:
         problems: list[SagaError | str | None] = [
             self._publishing.problem,
             self._consuming.problem,
             self._guard.problem,
         ]
         problems += [each.problem for each in self._consumers if not each.is_closed]
-        return "; ".join(str(problem) for problem in problems if problem) or "still connecting"
+        told = dict.fromkeys(str(problem) for problem in problems if problem)
+        return "; ".join(told) or "still connecting"
 
     def _report(self, up: bool, detail: str) -> None:
         self._changed.set()

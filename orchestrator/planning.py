@@ -5,6 +5,7 @@ from contextlib import suppress
 from copy import deepcopy
 from datetime import timedelta
 from functools import lru_cache
+from inspect import iscoroutinefunction
 from typing import Any, Final
 
 from messaging.contract import DESTINATION, participant_of
@@ -34,6 +35,7 @@ from orchestrator.saga.plan import ONCE, OnTimeout, PlannedStep, RetryPolicy
 
 DEFAULT_TIMEOUT: Final = timedelta(minutes=5)
 MAX_STEPS: Final = 200
+_CONSTRUCTORS: Final = tuple(f"{each.__name__}.__init__()" for each in (SagaStep, RetryPolicy))
 _UNCHANGING: Final = (str, int, float, type(None))
 
 
@@ -130,6 +132,8 @@ def check_definition(definition: SagaOrchestrator) -> None:
     check_saga_type(name, definition.saga_type)
     check_on_exhausted(name, definition.on_compensation_exhausted)
     checked_lock_policy(name, definition.on_locked)
+    if iscoroutinefunction(definition.define_steps):
+        raise DefinitionError(f"{name}.define_steps is `async def`; write `def define_steps`")
     timeouts = checked_timeouts(definition.saga_type, definition.STEP_TIMEOUTS)
     plan = _plan_without_data(definition)
     if plan is not None:
@@ -145,7 +149,9 @@ def _plan_without_data(definition: SagaOrchestrator) -> tuple[PlannedStep, ...] 
         definition.define_steps({})
     except (NotImplementedError, NameError) as error:
         raise DefinitionError(f"{definition.saga_type}.define_steps: {error}") from error
-    except Exception:
+    except Exception as error:
+        if str(error).startswith(_CONSTRUCTORS):  # a misspelt keyword is no matter of data
+            raise DefinitionError(f"{definition.saga_type}.define_steps: {error}") from error
         return None
     return plan_for(definition, {})
 

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from chassis.modules import imported
-from messaging.errors import ConfigurationError, DefinitionError
+from messaging.errors import ConfigurationError, DefinitionError, SagaError
 from orchestrator.definition import SagaOrchestrator
 from orchestrator.lock_names import checked_policy
 from orchestrator.planning import check_definition, has_locks, locks_for, participants_of, plan_for
@@ -75,6 +75,21 @@ def load_definitions(targets: Sequence[str]) -> Registry:
         for definition in _load(target):
             registry.register(definition)
     return registry
+
+
+def mistakes_in(target: str) -> Sequence[SagaError]:
+    """What is wrong with each of the definitions that `MODULE` or `MODULE:CLASS` names."""
+    registry = Registry()
+    mistakes: list[SagaError] = []
+    try:
+        for definition in _load(target):
+            try:
+                registry.register(definition)
+            except DefinitionError as error:
+                mistakes.append(error)
+    except SagaError as error:
+        mistakes.append(error)
+    return mistakes
 
 
 def _load(target: str) -> Iterator[SagaOrchestrator]:

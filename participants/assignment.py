@@ -1,7 +1,7 @@
 """From a delivery to the command and its handler, and from an answer to what is owed."""
 
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Self
 
@@ -15,6 +15,7 @@ from messaging.topology import Names
 from participants.execution import Answer
 from participants.guard import addressed
 from participants.inbox import Key
+from participants.outcome import traceback_of
 from participants.participant import Participant
 from participants.settling import Settlement
 from participants.signatures import Handler
@@ -55,7 +56,7 @@ class Assignment:
         if answer.reply is None:
             return answer
         reply = addressed(answer.reply, self.command, tracing.current_traceparent())
-        return Answer(outcome=answer.outcome, reply=reply)
+        return replace(answer, reply=reply)
 
     def settlement(self, names: Names, answer: Answer, took: timedelta) -> Settlement:
         """What is owed once the command is answered; the answer is addressed already."""
@@ -71,6 +72,7 @@ def rejection_of(names: Names, delivery: Delivery, error: ProtocolError) -> Sett
         reason=error.reason,
         detail=error.detail,
         message_id=delivery.message_id,
+        saga_id=delivery.correlation_id,
     )
     message = rejected(names, delivery, error.reason, error.detail)
     return Settlement(delivery=delivery, message=message, fact=fact)
@@ -104,4 +106,5 @@ def _handled(command: Command, answer: Answer, took: timedelta) -> CommandHandle
         attempt=command.attempt,
         took=took,
         error=answer.error,
+        traceback=traceback_of(answer.cause) if answer.cause else None,
     )

@@ -49,6 +49,9 @@ class Batching:
         self._is_stopping = False
 
     def put(self, assignment: Assignment) -> None:
+        """After a lost connection all that waits here comes again: it would only pile up."""
+        if self._gathered and self._gathered[-1].delivery.session != assignment.delivery.session:
+            self._gathered.clear()
         self._gathered.append(assignment)
         self._changed.set()
 

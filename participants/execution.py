@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, assert_never
 
 from tenacity import AsyncRetrying, retry_if_exception, stop_after_attempt, wait_random_exponential
@@ -24,6 +24,7 @@ from participants.guard import (
     Verdict,
     Wait,
     buried,
+    dated,
     definite,
     entry_after,
     final_reply_to,
@@ -56,6 +57,7 @@ class Answer:
 
     outcome: str  # completed, failed, replayed, refused, later
     reply: Reply | None = None
+    cause: Exception | None = None  # what nobody foresaw
 
     @property
     def error(self) -> str | None:
@@ -96,7 +98,7 @@ class Executor:
         async with self._inbox.claim(command.saga_id, command.step_name) as claim:
             is_first = claim.entry is None
             if is_first:
-                await claim.save(Entry(state=State.UNKNOWN))
+                await claim.save(dated(Entry(state=State.UNKNOWN), command))
         await reach(Failpoint.GUARD_AFTER_NOTE)
         return is_first
 
@@ -146,17 +148,19 @@ class Executor:
             attempt=command.attempt,
             is_contained=is_contained,
         )
-        if after is None or (isinstance(failure, Broken) and is_contained):
-            return Answer(outcome="failed", reply=reply)
+        cause = failure.cause if isinstance(failure, Broken) else None
+        answer = Answer(outcome="failed", reply=reply, cause=cause)
+        if after is None or (cause is not None and is_contained):
+            return answer
         async with self._inbox.claim(command.saga_id, command.step_name) as claim:
             verdict = verdict_on(command.direction, claim.entry, attempt=command.attempt)
+            known = since(claim.entry, command)
             if not isinstance(verdict, Execute):
-                known = since(claim.entry, command)
                 return await answer_without_handler(known, claim, verdict)
-            await claim.save(after)
+            await claim.save(dated(after, known))
             await reach(Failpoint.GUARD_BEFORE_COMMIT)
         await reach(Failpoint.GUARD_AFTER_COMMIT)
-        return Answer(outcome="failed", reply=reply)
+        return replace(answer, reply=replace(reply, epoch=known.epoch))
 
 
 def _is_worth_a_try(error: BaseException) -> bool:
@@ -207,7 +211,7 @@ async def store_success(command: Command, claim: Claim, outcome: Success) -> Ans
     reply = reply_to(command, outcome)
     entry = entry_after(command.direction, claim.entry, outcome, reply)
     if entry is not None:
-        await claim.save(entry)
+        await claim.save(dated(entry, command))
     return Answer(outcome="later" if reply is None else "completed", reply=reply)
 
 

@@ -4,7 +4,7 @@ Three things hold: a repeated command gets the stored reply; a compensation that
 its action succeeds and leaves a tombstone; an action that comes after is refused.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Final, assert_never
 
@@ -31,6 +31,8 @@ class Entry:
     state: State
     action_reply: Reply | None = None
     compensation_reply: Reply | None = None
+    # Of the orchestrator's database, when the step was first heard of, if no reply says so.
+    epoch: str | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -232,13 +234,40 @@ def since(entry: Entry | None, command: Command) -> Command:
 
     By that the orchestrator knows a saga that has had a life which its database has lost.
     """
-    replies = (entry.action_reply, entry.compensation_reply) if entry else ()
-    known = next((reply.epoch for reply in replies if reply and reply.epoch), None)
+    known = first_epoch(entry)
     return replace(command, epoch=known) if known else command
+
+
+def first_epoch(entry: Entry | None) -> str | None:
+    """The database's epoch in which the step was first heard of, if that is known."""
+    if entry is None:
+        return None
+    replies = (entry.action_reply, entry.compensation_reply)
+    return next((reply.epoch for reply in replies if reply and reply.epoch), entry.epoch)
+
+
+def dated(entry: Entry, command: Command) -> Entry:
+    """The entry of a step that was first heard of in the epoch of `command`: see `since`."""
+    if first_epoch(entry) == command.epoch:
+        return entry
+    reply = entry.action_reply and replace(entry.action_reply, epoch=command.epoch)
+    return replace(entry, action_reply=reply, epoch=command.epoch)
 
 
 def addressed(reply: Reply, command: Command, traceparent: str | None) -> Reply:
     """`reply` as the answer to this very attempt."""
     return replace(
-        reply, command_id=command.command_id, attempt=command.attempt, traceparent=traceparent
+        reply,
+        command_id=command.command_id,
+        attempt=command.attempt,
+        traceparent=traceparent,
+        epoch=_epochs_of(reply, command),
     )
+
+
+def _epochs_of(reply: Reply, command: Command) -> str | None:
+    """A command of another life of the saga is told by its own epoch: what it has undone may
+    be a step that was first heard of in this life."""
+    if reply.epoch is None or command.epoch is None or command.epoch in reply.epoch.split():
+        return reply.epoch or command.epoch
+    return f"{reply.epoch} {command.epoch}"

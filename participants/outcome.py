@@ -2,6 +2,8 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from traceback import TracebackException
+from types import TracebackType
 from typing import Any, Final
 
 from pydantic import BaseModel
@@ -10,6 +12,9 @@ from messaging.contract import MAX_ERROR_BYTES, Direction, Effect
 from messaging.errors import NotFound, ProtocolError, SagaError
 from messaging.limits import check_result
 from messaging.texts import within
+
+_CALLER: Final = "participants.signatures"  # what calls handlers
+_MAX_FRAMES: Final = 20
 
 
 class StepFailed(SagaError):
@@ -107,6 +112,29 @@ def outcome_of(answer: object, direction: Direction) -> Outcome:
 def text_of(error: Exception) -> str:
     """The kind of an error and what it says, cut to 4 KiB."""
     return _short(f"{type(error).__name__}: {error}" if str(error) else type(error).__name__)
+
+
+def traceback_of(error: Exception) -> str:
+    """Where it was raised, from the handler on: nothing of what called it, no earlier try."""
+    told = TracebackException(type(error), error, _from_handler(error), limit=-_MAX_FRAMES)
+    raised: BaseException | None = error
+    shown: TracebackException | None = told
+    while shown and raised:
+        raised = raised.__context__
+        if raised and _from_handler(raised) is not raised.__traceback__:
+            shown.__context__ = None  # another call of the handler: an earlier try
+        shown = shown.__context__
+    return "".join(told.format()).rstrip()
+
+
+def _from_handler(error: BaseException) -> TracebackType | None:
+    """The traceback behind the last call of a handler; all of it, if there is none."""
+    found = trace = error.__traceback__
+    while trace:
+        if trace.tb_frame.f_globals.get("__name__") == _CALLER:
+            found = trace.tb_next
+        trace = trace.tb_next
+    return found
 
 
 def _short(text: str) -> str:

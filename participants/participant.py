@@ -87,13 +87,16 @@ class Participant:
                 raise DefinitionError(
                     f"{self.name} has two handlers for {name!r}; every command has one"
                 )
-            self._handlers[name] = handler_of(
-                function,
-                name=name,
-                direction=direction,
-                is_external=is_external,
-                is_batched=is_batched,
-            )
+            try:
+                self._handlers[name] = handler_of(
+                    function,
+                    name=name,
+                    direction=direction,
+                    is_external=is_external,
+                    is_batched=is_batched,
+                )
+            except DefinitionError as error:
+                raise DefinitionError(f"{self.name}: {error}") from error
             return function
 
         return register

@@ -12,7 +12,7 @@ from messaging.contract import Command, Direction, Reply, command_id_for
 from messaging.errors import NotFound, Refused, Unavailable
 from messaging.port import Broker, Outgoing, Receipt
 from messaging.topology import Names
-from participants.guard import Entry, State, entry_after, final_reply_to
+from participants.guard import Entry, State, entry_after, final_reply_to, since
 from participants.inbox import Inbox
 from participants.lone_broker import lone_broker
 from participants.outcome import (
@@ -94,7 +94,7 @@ def late_answer(
     if entry is None:
         raise NotFound(f"step {step_name!r} of saga {saga_id!r} has not been executed here")
     direction = _direction_of(entry)
-    command = _command(saga_id, step_name, direction)
+    command = since(entry, _command(saga_id, step_name, direction))
     outcome = _definite_outcome(answer, direction)
     reply = final_reply_to(command, outcome)
     addressed = replace(reply, command_id=command.command_id)

@@ -135,7 +135,7 @@ def _runner(
 
 
 def _broker_problem(runner: Runner, broker: Broker) -> str | None:
-    return None if runner.began.is_set() and broker.is_ready() else "not consuming"
+    return broker.obstacle() if runner.began.is_set() else "not consuming yet"
 
 
 async def _consuming(runner: Runner, broker: Broker, timeout: float) -> None:

@@ -38,6 +38,7 @@ class Settler:
         self._consumer = consumer
         self._observe = observe
         self._ready: asyncio.Queue[Settlement] = asyncio.Queue()
+        self._waiting: dict[Settlement, asyncio.TimerHandle] = {}  # for their next try
         self._unsettled = 0
         self._all_settled = asyncio.Event()
         self._all_settled.set()
@@ -59,6 +60,9 @@ class Settler:
     async def drain(self) -> None:
         """Wait until all is settled. What cannot be published now is left: it comes again."""
         self._is_closing = True
+        for settlement, timer in list(self._waiting.items()):
+            timer.cancel()
+            self._put_back(settlement)
         await self._all_settled.wait()
 
     async def _settle(self, batch: Sequence[Settlement]) -> None:
@@ -101,9 +105,11 @@ class Settler:
         settlement.tries += 1
         pause = pause_before(settlement.tries)
         self._observe(_notice(settlement, receipt, pause))
-        asyncio.get_running_loop().call_later(pause, self._put_back, settlement)
+        timer = asyncio.get_running_loop().call_later(pause, self._put_back, settlement)
+        self._waiting[settlement] = timer
 
     def _put_back(self, settlement: Settlement) -> None:
+        del self._waiting[settlement]
         self._ready.put_nowait(settlement)
 
     def _count_settled(self, count: int) -> None:

@@ -10,9 +10,9 @@ from sqlalchemy.exc import ArgumentError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlalchemy.pool import ConnectionPoolEntry
 
-from chassis.patience import ImpatientConnection
 from chassis.urls import checked_database_url, masked
 from messaging.errors import ConfigurationError
+from participants.postgres_dialect import DRIVER, PatientConnection
 
 # A server that does not answer must not hold a participant: the kernel gives up after 10 s.
 _POSTGRES: Final[dict[str, Any]] = {
@@ -32,12 +32,6 @@ _POOL_WAIT: Final = 30.0
 _PRAGMAS: Final = ("busy_timeout=10000", "journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON")
 
 
-class PatientConnection(ImpatientConnection):
-    """A handler's statement may take its time, and a claim wait for one of a frozen process."""
-
-    patience = 360.0
-
-
 def engine_for(url: str, connections: int) -> AsyncEngine:
     """An engine with at most so many connections. Raises ConfigurationError for a bad URL."""
     try:
@@ -51,7 +45,7 @@ def engine_for(url: str, connections: int) -> AsyncEngine:
         return _sqlite_engine(str(checked.database))
     _, given = checked.get_dialect()().create_connect_args(checked)
     return create_async_engine(
-        "postgresql+psycopg://",
+        f"{DRIVER}://",
         connect_args={
             **_POSTGRES,
             **given,

@@ -55,8 +55,8 @@ def as_conflict() -> Iterator[None]:
     """For statements about many steps at once: somebody else holds one of them."""
     try:
         yield
-    except exc.DBAPIError as error:
-        if getattr(error.orig, "sqlstate", None) in _IN_THE_WAY:
+    except (exc.DBAPIError, psycopg.Error) as error:
+        if getattr(getattr(error, "orig", error), "sqlstate", None) in _IN_THE_WAY:
             raise Conflict("somebody else is at one of these steps") from error
         raise
 

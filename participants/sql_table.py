@@ -19,6 +19,10 @@ from sqlalchemy.dialects.postgresql import JSONB
 
 from messaging.contract import Effect, Reply, ReplyType
 from participants.guard import Entry, State
+from participants.inbox import Key
+
+Stored = Mapping[str, Any]
+"""A reply, as it is kept: what is not None."""
 
 metadata: Final = MetaData()
 _JSON = JSON(none_as_null=True).with_variant(JSONB(none_as_null=True), "postgresql")
@@ -40,15 +44,27 @@ saga_inbox: Final = Table(
 
 
 def entry_of(row: Row[Any]) -> Entry:
+    key = Key(row.saga_id, row.step_name)
+    return entry_from(key, row.state, row.action_reply, row.compensation_reply)
+
+
+def entry_from(key: Key, state: str, action: Stored | None, compensation: Stored | None) -> Entry:
     return Entry(
-        state=State(row.state),
-        action_reply=restored(row.saga_id, row.step_name, row.action_reply),
-        compensation_reply=restored(row.saga_id, row.step_name, row.compensation_reply),
+        state=State(state),
+        action_reply=_restored(*key, action),
+        compensation_reply=_restored(*key, compensation),
+        epoch=action.get("epoch") if action else None,
     )
 
 
-def stored_form(reply: Reply | None) -> dict[str, Any] | None:
-    """What of a reply is kept; what belongs to one command is not."""
+def stored_replies(entry: Entry) -> tuple[Stored | None, Stored | None]:
+    """What is kept of both; of an action without a reply, when it was first heard of."""
+    first = {"epoch": entry.epoch} if entry.epoch else None
+    return _stored(entry.action_reply) or first, _stored(entry.compensation_reply)
+
+
+def _stored(reply: Reply | None) -> dict[str, Any] | None:
+    """What belongs to one command is not kept."""
     if reply is None:
         return None
     kept = {
@@ -63,8 +79,8 @@ def stored_form(reply: Reply | None) -> dict[str, Any] | None:
     return {name: value for name, value in kept.items() if value is not None}
 
 
-def restored(saga_id: str, step_name: str, stored: Mapping[str, Any] | None) -> Reply | None:
-    if stored is None:
+def _restored(saga_id: str, step_name: str, stored: Stored | None) -> Reply | None:
+    if stored is None or "type" not in stored:
         return None
     return Reply(
         type=ReplyType(stored["type"]),

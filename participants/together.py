@@ -14,6 +14,7 @@ from participants.guard import (
     Entry,
     Execute,
     State,
+    dated,
     definite,
     entry_after,
     final_reply_to,
@@ -100,7 +101,8 @@ class BatchExecutor:
         if not isinstance(verdict, Execute):
             return await answer_without_handler(command, claim, verdict)
         if not self._inbox.contains_effects and claim.entry is None:
-            await claim.save(Entry(state=State.UNKNOWN))  # a compensation has to look
+            begun = Entry(state=State.UNKNOWN)  # a compensation has to look
+            await claim.save(dated(begun, command))
         context = Context(command=command, open_session=claim.session)
         returned = await returned_by(assignment.handler, context)
         return await self._stored(command, claim, outcome_of(returned, command.direction))
@@ -139,7 +141,7 @@ class BatchExecutor:
             is_contained=is_contained,
         )
         if after is not None:
-            await claim.save(after)
+            await claim.save(dated(after, command))
         return Answer(outcome="failed", reply=reply)
 
 

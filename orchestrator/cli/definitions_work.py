@@ -21,7 +21,7 @@ from orchestrator.contracts.drawing.svg import svg
 from orchestrator.contracts.drawing.texts import dot, mermaid
 from orchestrator.contracts.outlines import Layout, Outline, outlines_of
 from orchestrator.planning import participants_of
-from orchestrator.registry import load_definitions
+from orchestrator.registry import load_definitions, mistakes_in
 from orchestrator.saga.plan import PlannedStep, RetryPolicy
 
 _LIST: Final = (
@@ -184,7 +184,8 @@ def _judged(module: str, data: Sequence[str]) -> Iterator[dict[str, Any]]:
     try:
         outlines = outlined([module], data)
     except SagaError as error:
-        yield {"saga_type": None, "module": module, "level": "problem", "detail": str(error)}
+        about = {"saga_type": None, "module": module, "level": "problem"}
+        yield from ({**about, "detail": str(each)} for each in mistakes_in(module) or [error])
         return
     for outline in outlines:
         about = {"saga_type": outline.saga_type, "module": module}

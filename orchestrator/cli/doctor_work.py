@@ -7,13 +7,15 @@ from rich.table import Table
 from rich.text import Text
 
 from messaging.errors import SagaError
+from messaging.topology import Names
 from orchestrator.cli.checkup.broker import look_at_broker
-from orchestrator.cli.checkup.configuration import look_at_settings
+from orchestrator.cli.checkup.configuration import inbox_url, look_at_settings
 from orchestrator.cli.checkup.database import look_at_database
 from orchestrator.cli.checkup.finding import Finding, Level, exit_code, problem_of
+from orchestrator.cli.checkup.inbox import look_at_inbox
 from orchestrator.cli.output import Output, coloured, print_json, print_parts, text_of
+from orchestrator.cli.topology_work import Installed, installed
 from orchestrator.cli.wording import counted
-from orchestrator.registry import load_definitions
 
 _DEFINITIONS: Final = "definitions"
 _MARKS: Final = {Level.OK: "✓", Level.WARNING: "!", Level.PROBLEM: "✗"}
@@ -34,14 +36,19 @@ async def perform_doctor(modules: Sequence[str], output: Output) -> int:
 async def examine(modules: Sequence[str]) -> list[Finding]:
     """Everything that can be looked at; what one check needs of another, it gets."""
     settings, findings = look_at_settings()
-    participants: Sequence[str] = ()
-    if modules:
-        try:
-            participants = sorted(load_definitions(modules).participants)
-        except SagaError as error:
-            findings.append(problem_of(_DEFINITIONS, error, "name a module that can be imported"))
-    if settings is not None:
-        findings += await look_at_broker(settings, participants)
+    if settings is None:
+        return findings
+    names = Names(settings.namespace)
+    known = Installed(names=names)
+    try:
+        known = installed(modules, names)
+    except SagaError as error:
+        findings.append(problem_of(_DEFINITIONS, error, "name a module that can be imported"))
+    findings += await look_at_broker(settings, sorted(known.participants), known.topology)
+    inbox = inbox_url()
+    if inbox is not None:
+        findings += await look_at_inbox(inbox)
+    if inbox is None or settings.database_url is not None:
         findings += await look_at_database(settings)
     return findings
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from typing import Final, TextIO
 
+from chassis import heap
 from orchestrator.cli.failures import say, told
 
 INTERRUPTED: Final = 130  # as a shell reports Ctrl-C
@@ -24,6 +25,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _run(arguments: list[str]) -> int:
+    heap.collect_rarely()
     from orchestrator.cli.app import UsageError, command
 
     for stream in (sys.stdout, sys.stderr):
@@ -46,6 +48,7 @@ def _explained(error: Exception) -> int:
         print(message)
         return getattr(error, "exit_code", 2)
     told = " ".join(message.replace("Value error, ", "").split()).rstrip(".")
+    told += "; write -o json" if told.endswith(" --json") else ""
     say(f"{told[:1].lower()}{told[1:]}; see `{path} --help`")
     return getattr(error, "exit_code", 2)
 

@@ -128,7 +128,7 @@ Modules = Annotated[
     list[str] | None,
     typer.Argument(
         metavar="MODULE[:CLASS]",
-        help="Saga definitions, whose participants' queues belong to it, or choreographed "
-        "services.",
+        help="Saga definitions, whose participants' queues belong to it, participants, or "
+        "choreographed services.",
     ),
 ]

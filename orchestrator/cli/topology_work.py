@@ -1,6 +1,7 @@
 """What `saga topology` does, and what it prints."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -17,7 +18,8 @@ from orchestrator.cli.listing import Column, Listing
 from orchestrator.cli.output import Output, print_json, print_line, print_parts
 from orchestrator.cli.wording import counted
 from orchestrator.registry import load_definitions
-from participants import Choreography
+from participants import Choreography, Participant
+from participants.runner import Hosted
 
 _EXCHANGES: Final = (Column(title="exchange"), Column(title="type"))
 _QUEUES: Final = (Column(title="queue"), Column(title="arguments", is_elastic=True))
@@ -90,28 +92,31 @@ class Installed:
         return installation_with(self.names, self.participants, self.listeners)
 
 
-def installed(modules: Sequence[str]) -> Installed:
-    """What these modules need: saga definitions, and choreographed services."""
-    listeners = {}
-    sagas = []
+def installed(modules: Sequence[str], names: Names | None = None) -> Installed:
+    """What these modules need: saga definitions, participants and choreographed services."""
+    listeners: dict[str, frozenset[str]] = {}
+    participants: set[str] = set()
     for target in modules:
-        found = _choreographed(target)
-        listeners.update({each.name: frozenset(each.reactions) for each in found})
-        if not found:
-            sagas.append(target)
+        found = _services(target)
+        listeners |= {
+            each.name: frozenset(each.reactions) for each in found if isinstance(each, Choreography)
+        }
+        participants |= {each.name for each in found if isinstance(each, Participant)}
+        # A module of services need define no saga; one without services has to.
+        with suppress(ConfigurationError) if found else nullcontext():
+            participants |= load_definitions([target]).participants
     return Installed(
-        names=Names(load(Settings).namespace),
-        participants=load_definitions(sagas).participants if sagas else frozenset(),
+        names=names or Names(load(Settings).namespace),
+        participants=frozenset(participants),
         listeners=listeners,
     )
 
 
-def _choreographed(target: str) -> Sequence[Choreography]:
-    """The choreographed services in a module; none, if sagas are defined in it."""
+def _services(target: str) -> Sequence[Hosted]:
     name, _, attribute = target.partition(":")
     known = vars(imported(name))
     named = [known.get(attribute)] if attribute else list(known.values())
-    return [each for each in named if isinstance(each, Choreography)]
+    return [each for each in named if isinstance(each, Choreography | Participant)]
 
 
 def broker_url() -> str:

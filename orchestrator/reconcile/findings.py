@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
 from typing import Any, Final
@@ -94,6 +94,16 @@ def of_letters(saga_id: str, letters: Sequence[int], *, is_known: bool) -> Findi
         remedy=remedy,
         is_safe=is_known,
         letters=tuple(letters),
+    )
+
+
+def settled_by_hand(finding: Finding) -> Finding:
+    """Of a step that a person has resolved: its participant was not asked, and knows nothing."""
+    return replace(
+        finding,
+        detail=f"{finding.detail}; a person has resolved it by hand",
+        remedy="look whether what was done by hand still holds: then nothing is left to do",
+        is_safe=False,
     )
 
 

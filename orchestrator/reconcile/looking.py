@@ -1,6 +1,6 @@
 """Looks for what was left behind: in the sagas, in the dead letters, and in inboxes."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import timedelta
 from typing import Final
 
@@ -8,12 +8,20 @@ import sqlalchemy as sa
 
 from dlq_worker.statuses import UNCLOSED
 from dlq_worker.tables import dead_letters
-from orchestrator.reconcile.findings import Finding, Memory, Testimony, of_doubt, of_letters
+from orchestrator.reconcile.findings import (
+    Finding,
+    Memory,
+    Testimony,
+    of_doubt,
+    of_letters,
+    settled_by_hand,
+)
 from orchestrator.reconcile.inboxes import memories_in
+from orchestrator.saga.interventions import BY_HAND
 from orchestrator.saga.state import Saga
 from orchestrator.store.database import UNFINISHED, DatabaseStore
 from orchestrator.store.purging import sagas_purged_before
-from orchestrator.store.tables import sagas
+from orchestrator.store.tables import saga_history, sagas
 
 AT_A_TIME: Final = 100
 
@@ -26,7 +34,11 @@ async def look(store: DatabaseStore, inboxes: Sequence[str], since: timedelta) -
     for url in inboxes:
         async for memories in memories_in(url, since):
             testimony.hear(memories, await _sagas_of(store, memories))
-    return findings + testimony.findings()
+    told = testimony.findings()
+    by_hand = await _resolved_by_hand(store, {each.saga_id for each in told})
+    return findings + [
+        settled_by_hand(each) if (each.saga_id, each.step) in by_hand else each for each in told
+    ]
 
 
 async def open_sagas(store: DatabaseStore) -> list[Saga]:
@@ -75,3 +87,19 @@ async def _letters(store: DatabaseStore) -> list[Finding]:
 async def _sagas_of(store: DatabaseStore, memories: Sequence[Memory]) -> Mapping[str, Saga]:
     async with store.transaction() as transaction:
         return await transaction.lock({memory.saga_id for memory in memories})
+
+
+async def _resolved_by_hand(
+    store: DatabaseStore, saga_ids: Collection[str]
+) -> Collection[tuple[str, str | None]]:
+    """Which steps of these sagas."""
+    found: set[tuple[str, str | None]] = set()
+    ordered = sorted(saga_ids)
+    for start in range(0, len(ordered), AT_A_TIME):
+        ids = ordered[start : start + AT_A_TIME]
+        query = sa.select(saga_history.c.saga_id, saga_history.c.step).where(
+            saga_history.c.saga_id.in_(ids), saga_history.c.note.startswith(BY_HAND)
+        )
+        async with store.reading() as connection:
+            found |= {(row.saga_id, row.step) for row in await connection.execute(query)}
+    return found

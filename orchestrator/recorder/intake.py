@@ -63,6 +63,7 @@ class EventIntake:
                     reason=error.reason,
                     detail=error.detail,
                     message_id=delivery.message_id,
+                    saga_id=delivery.correlation_id,
                 )
             )
             return None

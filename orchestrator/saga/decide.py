@@ -178,6 +178,9 @@ def _pause_is_over(draft: Draft, step: Step) -> None:
 
 def _on_published(draft: Draft, event: Published) -> Decision:
     """What the clock has sent is settled. What came back is sent again until its deadline."""
+    is_lost = event.epoch is not None and event.epoch != draft.saga.epoch
+    if is_lost or not (draft.saga.steps or draft.saga.outbound):
+        return draft.decision()  # of another life: of this one nobody has sent anything
     if event.version == draft.saga.version:
         forget_sent(draft, event.unroutable)
     elif event.version is not None:

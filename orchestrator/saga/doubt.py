@@ -5,19 +5,23 @@ docs/adr/0012-sagas-in-doubt-after-a-restore.md for why all steps are compensate
 """
 
 from datetime import timedelta
-from typing import Final
+from typing import Final, assert_never
 
 from orchestrator.saga.draft import Draft
-from orchestrator.saga.flow import is_past_pivot, proceed
-from orchestrator.saga.moves import fail, send_next_attempt
+from orchestrator.saga.flow import is_parked, is_past_pivot, proceed
+from orchestrator.saga.moves import call_again, fail, send_next_attempt
 from orchestrator.saga.outbound import in_doubt_of
 from orchestrator.saga.requests import LossJudged
 from orchestrator.saga.state import (
+    CompensationCompleted,
+    CompensationFailed,
     Decision,
     Reply,
     Saga,
     SagaState,
     Step,
+    StepCompleted,
+    StepFailed,
     StepStatus,
 )
 
@@ -47,19 +51,52 @@ def judge(draft: Draft, event: LossJudged) -> Decision:
 
 def is_of_lost_past(saga: Saga, reply: Reply) -> bool:
     """It tells of an epoch that the saga knows nothing of, and nothing is settled yet."""
-    is_known = reply.epoch is None or not saga.epochs or reply.epoch in saga.epochs
-    if is_known or not saga.steps:  # without steps, it will ask for itself
+    if not saga.epochs or not saga.steps or not _unknown_to(saga, reply):
         return False
     return not saga.state.is_final and (_is_on_way_back(saga) or not is_past_pivot(saga))
+
+
+def is_left_over(saga: Saga, step: Step, reply: Reply) -> bool:
+    """It fits nothing, and that is no wonder: the saga has lived in another epoch, too.
+
+    What it tells is asked for again, or done anyway, but for an effect that nothing will undo
+    any more, and for what is undone while the saga goes forward.
+    """
+    if len(saga.epochs) < 2 and not (saga.epochs and _unknown_to(saga, reply)):
+        return False
+    match reply:
+        case StepCompleted():
+            return step.plan.compensation is None and not step.plan.pivot
+        case StepFailed():
+            return True
+        case CompensationCompleted():
+            return _is_on_way_back(saga) or saga.state is SagaState.FAILED
+        case CompensationFailed():
+            return _is_on_way_back(saga)
+        case _:
+            assert_never(reply)
+
+
+def has_asked_nobody(saga: Saga, reply: Reply) -> bool:
+    """It has no plan: what is answered was asked in a life that is lost. It will ask again, but
+    not if it has ended: then a person has to know of an effect."""
+    if saga.steps or reply.epoch is None:
+        return False
+    stands = isinstance(reply, StepCompleted | CompensationFailed)
+    return not (saga.state.is_final and stands)
 
 
 def stale(draft: Draft, reply: Reply) -> Decision:
     """Kept and counted. The saga has had a life that is lost: it is in doubt."""
     draft.note(reply.step, STALE)
-    if reply.epoch is not None:
-        draft.change(epochs=(reply.epoch, *draft.saga.epochs))
+    draft.change(epochs=(*_unknown_to(draft.saga, reply), *draft.saga.epochs))
     _doubt(draft, _pivot_in_question(draft.saga))
     return draft.decision(late=STALE)
+
+
+def _unknown_to(saga: Saga, reply: Reply) -> list[str]:
+    """Of the epochs in which its participant has heard of the step and of this command."""
+    return [epoch for epoch in (reply.epoch or "").split() if epoch not in saga.epochs]
 
 
 def _doubt(draft: Draft, pivot: Step | None) -> None:
@@ -71,6 +108,8 @@ def _doubt(draft: Draft, pivot: Step | None) -> None:
     for step in draft.saga.steps:
         if step.deadline is not None:
             _ask_again(draft, step)
+        elif is_parked(draft.saga, step):
+            call_again(draft, step)
     proceed(draft)
     if pivot is not None:
         draft.owe(in_doubt_of(draft.saga, draft.step(pivot.name), draft.message))

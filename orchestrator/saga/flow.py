@@ -43,6 +43,11 @@ def is_forward_exhausted(saga: Saga, step: Step) -> bool:
     return step.status is StepStatus.FAILED and _goes_forward(saga) and is_past_pivot(saga)
 
 
+def is_parked(saga: Saga, step: Step) -> bool:
+    """Its retries are exhausted, in whichever direction it was going: it waits for a person."""
+    return step.status is StepStatus.COMPENSATION_FAILED or is_forward_exhausted(saga, step)
+
+
 def _goes_forward(saga: Saga) -> bool:
     return saga.state is SagaState.PENDING or saga.state is SagaState.STARTED
 

@@ -1,6 +1,7 @@
 """What people may ask of a saga: cancel it, retry a step, say that it is done."""
 
 from datetime import timedelta
+from typing import Final
 
 from orchestrator.saga.draft import Draft
 from orchestrator.saga.flow import is_forward_exhausted, is_past_pivot, proceed
@@ -23,6 +24,9 @@ from orchestrator.saga.state import (
     StepStatus,
     Verdict,
 )
+
+BY_HAND: Final = "resolved by hand: "
+"""How the note of a step's line in the history begins that a person has resolved."""
 
 
 def cancel(draft: Draft, event: CancelRequested) -> Decision:
@@ -68,7 +72,7 @@ def resolve(draft: Draft, event: ResolveRequested) -> Decision:
     step = next((step for step in saga.steps if step.name == event.step), None)
     if step is None:
         return _refused(saga, _no_such_step(saga, event.step))
-    note = f"resolved by hand: {event.reason}"
+    note = f"{BY_HAND}{event.reason}"
     if step.status is StepStatus.COMPENSATION_FAILED:
         finish_compensation(draft, step, note)
     elif is_forward_exhausted(saga, step):
@@ -76,11 +80,17 @@ def resolve(draft: Draft, event: ResolveRequested) -> Decision:
         if too_large:
             return _refused(saga, too_large)
     else:
-        return _refused(saga, f"step {step.name} is {step.status}; there is nothing to resolve")
+        return _refused(saga, f"step {step.name} is {step.status}; {_not_yet(step)}")
     announce(draft, "SagaInterventionResolved", step, by=event.actor, reason=event.reason)
     proceed(draft)
     draft.guard(timedelta(0))
     return draft.decision()
+
+
+def _not_yet(step: Step) -> str:
+    if step.status in {StepStatus.EXECUTING, StepStatus.COMPENSATING}:
+        return "it is tried by itself now, and can be resolved when that has failed"
+    return "there is nothing to resolve"
 
 
 def reopen(draft: Draft, event: ReopenRequested) -> Decision:

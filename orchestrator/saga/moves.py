@@ -152,11 +152,31 @@ def give_up_compensation(draft: Draft, step: Step, error: str, note: str) -> Non
         retry_at=None,
         unroutable=False,
     )
-    call_person(draft, failed, Direction.COMPENSATION, "compensation", "compensation_exhausted")
+    call_for_compensation(draft, failed)
     announce(draft, "SagaCompensationDeadLettered", failed, error=error)
 
 
-def call_person(draft: Draft, step: Step, direction: Direction, key: str, reason: str) -> None:
+def call_again(draft: Draft, parked: Step) -> None:
+    """What was owed for it may have been kept, and be lost: owe it once more."""
+    left = (owed for owed in draft.saga.outbound if not _is_letter_of(owed, parked))
+    draft.change(outbound=tuple(left))
+    if parked.status is StepStatus.COMPENSATION_FAILED:
+        call_for_compensation(draft, parked)
+    else:
+        call_for_action(draft, parked)
+
+
+def call_for_compensation(draft: Draft, step: Step) -> None:
+    """Its retries are exhausted: a person decides."""
+    _call_person(draft, step, Direction.COMPENSATION, "compensation", "compensation_exhausted")
+
+
+def call_for_action(draft: Draft, step: Step) -> None:
+    """The same for a step past the pivot."""
+    _call_person(draft, step, Direction.ACTION, "forward", "forward_exhausted")
+
+
+def _call_person(draft: Draft, step: Step, direction: Direction, key: str, reason: str) -> None:
     """Owe a dead letter with the command that nobody could carry out."""
     letter = dead_letter_of(
         draft.saga, step, direction, key=key, reason=reason, cause=draft.message
@@ -198,6 +218,10 @@ def forget_sent(draft: Draft, unroutable: frozenset[str]) -> None:
             deadline = draft.now + step.plan.timeout
             draft.change_step(step, unroutable=False, deadline=deadline)
     draft.change(outbound=tuple(owed for owed in draft.saga.outbound if owed not in sent))
+
+
+def _is_letter_of(owed: Outbound, step: Step) -> bool:
+    return owed.kind is OutboundKind.DEAD_LETTER and owed.step == step.name
 
 
 def _is_command_of(owed: Outbound, steps: frozenset[str]) -> bool:

@@ -3,10 +3,11 @@
 The docstring of a rule is what docs/rules.md says of it.
 """
 
+from orchestrator.saga.doubt import STALE, has_asked_nobody, is_left_over
 from orchestrator.saga.draft import Draft
 from orchestrator.saga.flow import can_turn_back, is_past_pivot, is_turning_back, proceed
 from orchestrator.saga.moves import (
-    call_person,
+    call_for_action,
     complete,
     fail,
     finish_compensation,
@@ -20,7 +21,6 @@ from orchestrator.saga.state import (
     CompensationCompleted,
     CompensationFailed,
     Decision,
-    Direction,
     Reply,
     Saga,
     SagaState,
@@ -141,11 +141,15 @@ def duplicate(draft: Draft, _step: Step, _reply: Reply) -> Decision:
 
 def out_of_sequence(draft: Draft, step: Step, reply: Reply) -> Decision:
     """Not acted on: kept, counted, and a dead letter with reason `out_of_sequence`."""
+    if is_left_over(draft.saga, step, reply):
+        return _kept(draft, step, STALE)
     return fits_nothing(draft, step.name, reply)
 
 
 def fits_nothing(draft: Draft, step: str | None, reply: Reply) -> Decision:
     """The same for a step that the saga may not even have."""
+    if has_asked_nobody(draft.saga, reply):
+        return _known(draft, STALE)
     draft.note(step, f"out of sequence: {type(reply).__name__}")
     return draft.decision(Verdict.OUT_OF_SEQUENCE, late="out_of_sequence")
 
@@ -163,7 +167,7 @@ def _attempt_failed(
         return
     given_up = fail(draft, step, error, note)
     if forward:
-        call_person(draft, given_up, Direction.ACTION, "forward", "forward_exhausted")
+        call_for_action(draft, given_up)
 
 
 def _compensation_attempt_failed(

@@ -71,10 +71,15 @@ Before anything else happens to it:
   says of it, from the last stage to the first. What is being compensated is asked for again.
 - **A pivot that is not completed** in the row may have been passed all the same: a dead letter
   `in_doubt` tells a person. One that was under way and has no compensation goes forward.
+- **What waits for a person** still does, and its dead letter is sent again: it may be lost.
 - Where no commit can be lost (ended, not planned yet, nothing known of epochs) nothing changes.
 
 A reply of such an unknown epoch is kept and counted as `stale_epoch`; it does nothing else. Past
-the pivot, and once the saga has ended, replies of every epoch count as the table says.
+the pivot, and once the saga has ended, replies of every epoch count as the table says. What is out
+of sequence there is also only kept, as `stale_epoch`, if the saga has lived in another epoch, or
+the reply has: but not the success of a pivot, or of a step that has a compensation; nor what tells
+that a step is undone while the saga goes forward, or is not undone when it has failed. What is
+answered to a saga without a plan is only counted: it will ask again.
 
 ## People
 

@@ -52,6 +52,8 @@ def begin(
     steps = tuple([Step(plan=planned) for planned in plan])
     draft = Draft(saga, now=now, delay=delay, by="clock", message=cause, actor=actor)
     draft.change(steps=steps, on_exhausted=on_exhausted, resend_at=None)
+    # Where it was only asked for, it may have begun all the same: of that life it knows nothing.
+    draft.change(epochs=saga.epochs[-1:])
     draft.note(None, "started")
     proceed(draft)
     if cause is None:

@@ -226,6 +226,7 @@ class Published:
 
     version: int | None  # None: the clock had sent nothing
     unroutable: frozenset[str] = frozenset()
+    epoch: str | None = None  # of the database, when it was saved; None: not said
 
 
 Reply = StepCompleted | StepFailed | CompensationCompleted | CompensationFailed

@@ -47,6 +47,9 @@ def array_of(kind: type[Array], values: Sequence[Any]) -> Array:
     """One column. UnicodeEncodeError, OverflowError or TypeError for what it cannot hold."""
     write, (_, element) = _WRITERS[kind], _OIDS[kind]
     head = _HEAD(1, 1, element, len(values), 1)
+    if len(values) == 1:
+        (value,) = values
+        return kind(head + (_NULL if value is None else write(value)))
     distinct = set(values)  # in most columns many rows say the same
     written = {value: _NULL if value is None else write(value) for value in distinct}
     return kind(b"".join([head, *map(written.__getitem__, values)]))

@@ -13,7 +13,7 @@ from messaging.errors import ConfigurationError, Conflict, SagaError
 from orchestrator.saga.state import Decision, Saga, SagaState
 from orchestrator.store.errors import StatementRejected, translated
 from orchestrator.store.locks import LockWork, Values, counts
-from orchestrator.store.port import LockCount, Recalled, StuckSagas
+from orchestrator.store.port import LockCount, Outlook, Recalled, StuckSagas
 from orchestrator.store.revisions import is_behind, newest, revision_of
 from orchestrator.store.rows import SagaRow, saga_from
 from orchestrator.store.tables import JSON_COLUMNS, sagas
@@ -22,10 +22,6 @@ STUCK_AFTER: Final = timedelta(minutes=10)
 OPEN_STATES: Final = frozenset(state.value for state in SagaState if not state.is_final)
 # `ended_at` for the index, as a plan for any parameters can use it; the state for the truth.
 UNFINISHED: Final = sagas.c.ended_at.is_(None) & sagas.c.state.in_(sorted(OPEN_STATES))
-
-# What has been due for longer than this is nobody's: its type is unknown here, or its row
-# cannot be read. It is still found by every look, and counted as stuck, but wakes no one.
-_OVERDUE: Final = timedelta(seconds=10)
 
 SAGA_COLUMNS: Final = tuple(
     sa.cast(column, sa.Text).label(column.name) if column.name in JSON_COLUMNS else column
@@ -236,12 +232,8 @@ class DatabaseStore(ABC):
     @abstractmethod
     async def wait_for_due(self, timeout: float) -> None: ...
 
-    async def next_wake_at(self) -> datetime | None:
-        async with self.reading() as connection:
-            earliest = await self.now(connection) - _OVERDUE
-            query = sa.select(sa.func.min(sagas.c.wake_at)).where(sagas.c.wake_at > earliest)
-            moment: datetime | None = await connection.scalar(query)
-            return moment
+    @abstractmethod
+    async def outlook(self) -> Outlook: ...
 
     async def unanswered(self, *, within: timedelta, limit: int) -> int:
         async with self.reading() as connection:

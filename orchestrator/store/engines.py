@@ -11,6 +11,7 @@ from typing import Any, Final
 import psycopg
 from psycopg.types.array import ListBinaryDumper
 from sqlalchemy import URL, Connection, event, make_url
+from sqlalchemy.engine import ExceptionContext
 from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.exc import ArgumentError, InvalidatePoolError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
@@ -20,6 +21,7 @@ from chassis.patience import ImpatientConnection
 from chassis.urls import masked
 from messaging.errors import ConfigurationError
 from orchestrator.store import arrays
+from orchestrator.store.errors import is_not_prepared
 
 _DRIVERS: Final = {
     "postgresql": "postgresql+psycopg",
@@ -94,7 +96,15 @@ def postgres_engine(url: URL, *, isolation_level: str = "READ COMMITTED") -> Asy
     )
     event.listen(engine.sync_engine, "connect", _prepare_postgres)
     event.listen(engine.sync_engine, "checkout", _refuse_lost)
+    event.listen(engine.sync_engine, "handle_error", _give_up_if_not_prepared)
     return engine
+
+
+def _give_up_if_not_prepared(context: ExceptionContext) -> None:
+    """The driver would ask for the same prepared statement again and again."""
+    if is_not_prepared(context.original_exception):
+        context.is_disconnect = True
+        context.invalidate_pool_on_disconnect = False
 
 
 def _refuse_lost(connection: DBAPIConnection, *_: object) -> None:

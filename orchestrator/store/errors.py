@@ -26,9 +26,13 @@ class Busy(Unavailable):
 _BUSY: Final = frozenset({"55P03", "57014", "40P01", "40001"})
 # Everything else is waited for. Class 42 without its schema and permission errors: those
 # are the installation's fault, and to blame a message for them would dead-letter them all.
-_NEVER_CLASSES: Final = frozenset({"0A", "21", "22", "23", "42", "54"})
+_NEVER_CLASSES: Final = frozenset({"21", "22", "23", "42", "54"})
+# What the driver has prepared is not there, or is another's, or its table was changed: nothing
+# is wrong with the values. A pooler has given this connection another one of the server's.
+_NOT_PREPARED: Final = frozenset({"26000", "42P05", "0A000"})
 _INSTALLATION: Final = frozenset({"42501", "42P01", "42703", "42704", "42883", "3F000"})
 _REMEDY: Final = "; if the schema is missing or old, run `saga db upgrade`"
+_SESSIONS: Final = "; if SAGA_DATABASE_URL leads through a pooler, have it pool sessions"
 
 _SQLITE_NEVER: Final = frozenset(
     {sqlite3.SQLITE_TOOBIG, sqlite3.SQLITE_CONSTRAINT, sqlite3.SQLITE_MISMATCH}
@@ -66,6 +70,11 @@ def sorted_error(error: BaseException) -> BaseException:
             return error
 
 
+def is_not_prepared(error: BaseException) -> bool:
+    """The connection is not what its driver takes it for: another one may serve."""
+    return isinstance(error, psycopg.Error) and error.sqlstate in _NOT_PREPARED
+
+
 def _from_postgres(error: psycopg.Error) -> SagaError:
     state = error.sqlstate
     if state is None:
@@ -74,6 +83,8 @@ def _from_postgres(error: psycopg.Error) -> SagaError:
         return StatementRejected(f"the database cannot take it: {_text(error)}")
     # Only the primary message: detail and context may quote a payload.
     told = f"{error.diag.message_primary or type(error).__name__} (SQLSTATE {state})"
+    if is_not_prepared(error):
+        return Unavailable(f"the database cannot serve us: {told}{_SESSIONS}")
     if state in _INSTALLATION:
         return Unavailable(f"the database cannot serve us: {told}{_REMEDY}")
     if state[:2] in _NEVER_CLASSES:

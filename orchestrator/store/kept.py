@@ -8,11 +8,14 @@ import psycopg
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from orchestrator.store.engines import is_lost
+from orchestrator.store.errors import is_not_prepared
 from orchestrator.store.statements import Driver
 
 # A plan that was made while the table was young would read all of it, until the next ANALYZE:
-# some milliseconds more for each step.
-_PLANNING: Final = b"SET enable_seqscan = off"
+# some milliseconds more for each step. And since nothing is known of the arrays beforehand, a
+# plan for these very values is no better than the one that is there, and costs as much as the
+# statement.
+_PLANNING: Final = b"SET enable_seqscan = off; SET plan_cache_mode = force_generic_plan"
 _KEPT: Final = 2  # one for replies, one for starts; whoever else comes gives theirs back
 
 
@@ -72,12 +75,14 @@ async def driver_of(connection: AsyncConnection) -> Driver:
 
 
 @asynccontextmanager
-async def given_up_if_lost(connection: AsyncConnection, driver: Driver) -> AsyncIterator[None]:
+async def given_up_if_lost(
+    connection: AsyncConnection, driver: Driver, *, is_prepared: bool = False
+) -> AsyncIterator[None]:
     """What we ask of the driver itself, the pool does not see: it must not roll back afterwards
-    on a connection that is lost."""
+    on a connection that is lost, nor hand out one whose prepared statements are."""
     try:
         yield
-    except psycopg.Error:
-        if driver.closed:
+    except psycopg.Error as error:
+        if driver.closed or (is_prepared and is_not_prepared(error)):
             await connection.invalidate()
         raise

@@ -4,7 +4,7 @@ from collections.abc import Collection, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from orchestrator.saga.locking import LockRequest, Standing
 from orchestrator.saga.state import Decision, Saga
@@ -26,6 +26,17 @@ class LockCount:
     saga_type: str
     waiting: int
     longest_held: timedelta
+
+
+class Outlook(NamedTuple):
+    """What the clock has to know of the database before it sleeps."""
+
+    now: datetime
+    epoch: str
+    is_due: bool  # some saga is, perhaps one that nobody here knows
+    next_wake_at: datetime | None
+    """When the next saga is due, or somewhat earlier. Those that nobody has taken for 10 s do
+    not count."""
 
 
 class Recalled(Protocol):
@@ -138,9 +149,8 @@ class Store(Protocol):
         seconds; sometimes earlier. For one waiter at a time. Never raises Unavailable."""
         ...
 
-    async def next_wake_at(self) -> datetime | None:
-        """When the next saga is due, or somewhat earlier. Those that nobody has taken for 10 s
-        do not count."""
+    async def outlook(self) -> Outlook:
+        """Whether there is anything for a clock to do, and if not, when there will be."""
         ...
 
     async def unanswered(self, *, within: timedelta, limit: int) -> int:

@@ -4,11 +4,11 @@ See `recalled` for the one. The four: BEGIN with the clock; the lock; one statem
 history; COMMIT. Rows that another process has written since we did are read in one more.
 """
 
-from collections.abc import AsyncIterator, Collection, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import datetime, timedelta
 from time import monotonic
-from typing import Any, Final, cast
+from typing import Any, Final, TypeVar, cast
 
 import psycopg
 import sqlalchemy as sa
@@ -19,16 +19,23 @@ from messaging.errors import Unavailable
 from orchestrator.saga.state import Decision, Saga
 from orchestrator.store import statements
 from orchestrator.store.arrays import Array
-from orchestrator.store.database import STUCK_AFTER, DatabaseStore, DatabaseTransaction
+from orchestrator.store.database import (
+    STUCK_AFTER,
+    DatabaseStore,
+    DatabaseTransaction,
+)
+from orchestrator.store.due import OVERDUE, due_at
 from orchestrator.store.engines import database_url_of, postgres_arguments, postgres_engine
 from orchestrator.store.errors import translated
 from orchestrator.store.kept import Kept, driver_of, given_up_if_lost
 from orchestrator.store.listener import CHANNEL, Listener
-from orchestrator.store.port import Recalled
+from orchestrator.store.port import Outlook, Recalled
 from orchestrator.store.recalled import AtOnce, PostgresRecalled, Reading, last_reading
 from orchestrator.store.remembered import Mark, Remembered
 from orchestrator.store.rows import SagaRow, row_of, saga_from
 from orchestrator.store.statements import Driver
+
+T = TypeVar("T")
 
 _HELD: Final = sa.text("""
     WITH free AS MATERIALIZED (
@@ -124,7 +131,7 @@ class PostgresTransaction(DatabaseTransaction):
         self._remembered.keep(self._written, epoch=self.epoch)
 
     async def _fetch(self, statement: bytes, values: Sequence[Array]) -> list[Any]:
-        async with given_up_if_lost(self._connection, self._driver):
+        async with given_up_if_lost(self._connection, self._driver, is_prepared=True):
             return await statements.fetch(self._driver, statement, values)
 
 
@@ -180,6 +187,16 @@ class PostgresStore(DatabaseStore):
         async with self.reading() as connection:
             return set(await connection.scalars(_HELD, {"ids": sorted(saga_ids)}))
 
+    async def outlook(self) -> Outlook:
+        async with self.reading() as connection:
+
+            async def ask(epoch: str) -> Outlook:
+                now = sa.func.now()
+                told = sa.select(now, sa.literal_column(epoch), *due_at(now, now - OVERDUE))
+                return Outlook._make((await connection.execute(told)).one())
+
+            return await self._asked(connection, ask)
+
     async def wait_for_due(self, timeout: float) -> None:
         await self._listener.wait(timeout)
 
@@ -204,15 +221,21 @@ class PostgresStore(DatabaseStore):
 
     async def _begin(self, connection: AsyncConnection, driver: Driver) -> tuple[datetime, str]:
         asked_at = monotonic()
+        now, epoch = await self._asked(connection, lambda by: _begin(connection, driver, by))
+        self._reading = last_reading(self._reading, Reading(now, epoch, asked_at))
+        return now, epoch
+
+    async def _asked(self, connection: AsyncConnection, ask: Callable[[str], Awaitable[T]]) -> T:
+        """What is asked together with the epoch, in the way in which this server tells it."""
         try:
-            now, epoch = await _begin(connection, driver, self._epoch)
-        except _UNTOLD:
+            return await ask(self._epoch)
+        except (*_UNTOLD, sa.exc.DBAPIError) as error:
+            if not isinstance(getattr(error, "orig", error), _UNTOLD):
+                raise
             self._epoch = _ONLY_TABLE
             self._at_once = AtOnce.by(_ONLY_TABLE)
             await connection.exec_driver_sql("ROLLBACK")
-            now, epoch = await _begin(connection, driver, self._epoch)
-        self._reading = last_reading(self._reading, Reading(now, epoch, asked_at))
-        return now, epoch
+            return await ask(self._epoch)
 
     async def close(self) -> None:
         await self._listener.close()

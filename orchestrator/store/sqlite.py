@@ -19,8 +19,10 @@ from orchestrator.store.database import (
     DatabaseStore,
     DatabaseTransaction,
 )
+from orchestrator.store.due import OVERDUE, due_at
 from orchestrator.store.engines import database_url_of, is_memory, sqlite_engine
 from orchestrator.store.errors import translated
+from orchestrator.store.port import Outlook
 from orchestrator.store.rows import SagaRow, history_of, row_of, saga_from
 from orchestrator.store.tables import IDENTITY, KEPT_IF_NULL, saga_history, sagas
 
@@ -144,6 +146,14 @@ class SqliteStore(DatabaseStore):
 
     async def now(self, connection: AsyncConnection) -> datetime:
         return self._now()
+
+    async def outlook(self) -> Outlook:
+        now = self._now()
+        async with self.reading() as connection:
+            moments = [sa.literal(each, sagas.c.wake_at.type) for each in (now, now - OVERDUE)]
+            asked = sa.select(*due_at(*moments))
+            is_due, next_wake_at = (await connection.execute(asked)).one()
+        return Outlook(now, EPOCH, bool(is_due), next_wake_at)
 
     async def wait_for_due(self, timeout: float) -> None:
         """Also returns when anything was committed on another connection.

@@ -248,6 +248,7 @@ def posts_of(names: Names, decision: Decision) -> Iterable[Post]:
             saga_id=decision.saga.saga_id,
             step=owed.step,
             may_have_left=owed.step not in never_sent,
+            epoch=decision.saga.epoch,
         )
 
 

@@ -20,9 +20,10 @@ from orchestrator.saga.locking import Standing
 from orchestrator.saga.start import refuse
 from orchestrator.saga.state import Decision, Saga, TimeReached
 from orchestrator.store.errors import Busy, StatementRejected
-from orchestrator.store.port import Store, Transaction
+from orchestrator.store.port import Outlook, Store, Transaction
 from orchestrator.worker.batches import AT_ONCE, LONGEST_REST, posts_of
 from orchestrator.worker.confirming import confirm_published
+from orchestrator.worker.hearing import Hearing
 from orchestrator.worker.locking import begun, claim_for_due
 from orchestrator.worker.publisher import Publisher
 from orchestrator.worker.reporting import facts_of
@@ -87,14 +88,13 @@ class Clock:
 
     async def run(self, stopping: asyncio.Event) -> None:
         """Work until `stopping` is set."""
-        hearing = _Hearing(self._store)
+        hearing = Hearing(self._store)
         pace = Pace(stopping, self._database)
         try:
             while not stopping.is_set():
                 try:
-                    while self._may_tick() and await self._tick(stopping):
-                        pass
-                    await self._wait(hearing, stopping)
+                    heard = hearing.task(self._poll)  # before we look: nothing is missed after
+                    await self._wait(heard, stopping, await self._move_what_is_due(stopping))
                 except Conflict:
                     continue  # somebody else has moved one of them: look again
                 except Unavailable as error:
@@ -110,10 +110,29 @@ class Clock:
             if pace.stopping.is_set():
                 return
             with suppress(Unavailable):
-                await self._store.next_wake_at()
+                await self._store.outlook()
                 break
         self._hold_back()
         self._grace = LONGEST_REST
+
+    async def _move_what_is_due(self, stopping: asyncio.Event) -> Outlook:
+        """All of it, as far as it can be moved now; what there is to wait for after that."""
+        outlook = await self._look()
+        if not self._may_tick():
+            return outlook
+        self._grace = 0.0
+        is_at_rest = outlook.epoch == self._epoch and not outlook.is_due
+        if is_at_rest and not self._is_asked and not self._registry.locking:
+            return outlook
+        while self._may_tick() and await self._tick(stopping):
+            pass
+        return await self._look()
+
+    async def _look(self) -> Outlook:
+        outlook = await self._store.outlook()
+        self._database.found()
+        self._database_told = outlook.now, asyncio.get_running_loop().time()
+        return outlook
 
     def _may_tick(self) -> bool:
         now = asyncio.get_running_loop().time()
@@ -147,8 +166,6 @@ class Clock:
             due, decisions = await self._move_due()
         except (StatementRejected, Busy):
             due, decisions = await self._move_singly()
-        self._database.found()
-        self._grace = 0.0
         for decision in decisions:
             is_new = any(transition.version == 1 for transition in decision.transitions)
             for fact in facts_of(decision, is_new=is_new):
@@ -163,7 +180,6 @@ class Clock:
         async with self._store.transaction() as transaction:
             is_known = transaction.epoch == self._epoch
             woken = 0 if is_known else await transaction.wake_doubtful(_DOUBTS)
-            self._database_told = transaction.now, asyncio.get_running_loop().time()
             if self._registry.locking:
                 await transaction.wake_next_in_line(_BATCH)
             due = await transaction.lock_due(_BATCH, self._registry.saga_types)
@@ -247,27 +263,28 @@ class Clock:
             sagas = [decision.saga for decision in sending]
             await confirm_published(self._store, sagas, returned)
 
-    async def _wait(self, hearing: "_Hearing", stopping: asyncio.Event) -> None:
+    async def _wait(
+        self, heard: asyncio.Task[None], stopping: asyncio.Event, outlook: Outlook
+    ) -> None:
         """Until something is due, is announced, or it is time to look anyway."""
         if self._is_asked and self._has_caught_up:
             return
         self._woken.clear()
-        pause = await self._pause()
-        now = self._now()
+        pause, now = self._pause(outlook), self._now()
         self._sleeps_until = now + timedelta(seconds=pause) if now else _NEVER
         waits = [asyncio.ensure_future(event.wait()) for event in (stopping, self._woken)]
         try:
-            wanted = {hearing.task(self._poll), *waits}
+            wanted = {heard, *waits}
             await asyncio.wait(wanted, timeout=pause, return_when=asyncio.FIRST_COMPLETED)
         finally:
             for wait in waits:
                 wait.cancel()
 
-    async def _pause(self) -> float:
+    def _pause(self, outlook: Outlook) -> float:
         """Until the next saga is due, at most the poll interval."""
         if not self._may_tick():
             return min(self._poll, 0.2)
-        due, now = await self._store.next_wake_at(), self._now()
+        due, now = outlook.next_wake_at, self._now()
         if due is None:
             return self._poll
         # Only a guess of when to look: what is due the database says.
@@ -277,22 +294,3 @@ class Clock:
 
 def _is_due(saga: Saga, now: datetime) -> bool:
     return saga.in_doubt or (saga.wake_at is not None and saga.wake_at <= now)
-
-
-class _Hearing:
-    """Listens for announcements of the database, on through the clock's other reasons to wake."""
-
-    def __init__(self, store: Store) -> None:
-        self._store = store
-        self._task: asyncio.Task[None] | None = None
-
-    def task(self, timeout: float) -> asyncio.Task[None]:
-        """Done when something was announced since the last one, or after `timeout` seconds."""
-        if self._task is None or self._task.done():
-            self._task = asyncio.create_task(self._store.wait_for_due(timeout))
-        return self._task
-
-    async def stop(self) -> None:
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.wait([self._task])

@@ -43,8 +43,8 @@ def read_start(delivery: Delivery) -> Arrival:
             event = state.CancelRequested(
                 reason=request.reason,
                 actor=_sender(delivery) or "a client",
-                cause=codec.identity_of(delivery),
-                redelivered=delivery.redelivered,
+                cause=cause_of(delivery),
+                redelivered=comes_again(delivery),
             )
             return Arrival(delivery=delivery, saga_id=request.saga_id, event=event)
 
@@ -59,9 +59,26 @@ def saga_id_of(arrival: Arrival) -> str:
 def id_for_start(delivery: Delivery) -> str:
     """The id of a saga whose start message names none. A message sent again by the dlq worker
     is known by the first one's identity."""
+    first = _first_id(delivery)
+    identity = codec.identity_of(delivery) if first is None else first
+    return saga_id_for(identity, delivery.timestamp if first is None else None)
+
+
+def cause_of(delivery: Delivery) -> str:
+    """The identity of the message; of one that the dlq worker sends again, that of the first."""
+    first = _first_id(delivery)
+    return codec.identity_of(delivery if first is None else replace(delivery, message_id=first))
+
+
+def comes_again(delivery: Delivery) -> bool:
+    """It may have brought about something that has not left: what that was is sent again."""
+    return delivery.redelivered or _first_id(delivery) is not None
+
+
+def _first_id(delivery: Delivery) -> str | None:
+    """Which message this one repeats; None if the dlq worker has not sent it."""
     first = delivery.headers.get("saga-first-message-id")
-    identity = first if isinstance(first, str) else codec.identity_of(delivery)
-    return saga_id_for(identity, None if isinstance(first, str) else delivery.timestamp)
+    return first if isinstance(first, str) else None
 
 
 def doubtful(arrival: Arrival) -> Arrival:
@@ -81,9 +98,9 @@ def event_of(reply: Reply, delivery: Delivery) -> state.Reply:
     origin: dict[str, Any] = {
         "step": reply.step_name,
         "attempt": reply.attempt,
-        "cause": codec.identity_of(delivery),
+        "cause": cause_of(delivery),
         "actor": _sender(delivery),
-        "redelivered": delivery.redelivered,
+        "redelivered": comes_again(delivery),
         "epoch": reply.epoch,
     }
     error = reply.error or "no reason given"

@@ -5,7 +5,6 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Final, NamedTuple
 
-from messaging import codec
 from messaging.contract import StartRequest, participant_of
 from messaging.definitions import DLQ_WORKER
 from messaging.errors import DefinitionError, ProtocolError
@@ -26,7 +25,7 @@ from orchestrator.saga.state import (
     StepFailed,
     Verdict,
 )
-from orchestrator.worker.intake import Arrival, id_for_start, saga_id_of
+from orchestrator.worker.intake import Arrival, cause_of, comes_again, id_for_start, saga_id_of
 from orchestrator.worker.locking import begun
 
 REPLIES: Final = (StepCompleted, StepFailed, CompensationCompleted, CompensationFailed)
@@ -144,11 +143,11 @@ class Ledger:
     def _start(self, arrival: Arrival, start: StartRequest) -> Decision:
         delivery = arrival.delivery
         saga_id = arrival.saga_id or id_for_start(delivery)
-        cause = codec.identity_of(delivery)
+        cause = cause_of(delivery)
         digest = digest_of(start.saga_type, start.data)
         known = self._sagas.get(saga_id)
         if known is not None:
-            return self._start_again(known, digest, cause, redelivered=delivery.redelivered)
+            return self._start_again(known, digest, cause, redelivered=comes_again(delivery))
         if start.saga_type not in self._registry:
             raise ProtocolError("unknown_saga_type", f"no definition of {start.saga_type!r} here")
         saga = requested(

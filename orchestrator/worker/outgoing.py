@@ -1,7 +1,7 @@
 """From what a saga owes to messages on the wire."""
 
 from messaging import codec
-from messaging.contract import Direction, command_id_for
+from messaging.contract import EPOCH_HEADER, Direction, command_id_for
 from messaging.port import Outgoing
 from messaging.topology import Names
 from orchestrator.saga.state import Outbound, OutboundKind, Saga
@@ -62,6 +62,8 @@ def _dead_letter(names: Names, saga: Saga, outbound: Outbound) -> Outgoing:
         "saga-error": outbound.error or "",
         "saga-destination": asked or "",
     }
+    if saga.epoch:
+        headers[EPOCH_HEADER] = saga.epoch  # attempts that are lost are counted again
     if saga.traceparent:
         headers["traceparent"] = saga.traceparent
     return Outgoing(

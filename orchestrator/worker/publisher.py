@@ -20,6 +20,7 @@ class Post(NamedTuple):  # one for each message: a tuple costs a quarter of a da
     saga_id: str | None = None
     step: str | None = None
     may_have_left: bool = False  # an earlier copy may have arrived
+    epoch: str | None = None  # of the database, when the saga asked for it
 
 
 class Publisher:

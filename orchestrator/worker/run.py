@@ -66,7 +66,7 @@ async def serve(
         stack.push_async_callback(store.close)
         broker = _broker(registry, settings, observe)
         worker = Worker(broker, store, registry, settings, observe, began=datetime.now(UTC))
-        health.register("broker", lambda: None if broker.is_ready() else "not consuming")
+        health.register("broker", broker.obstacle)
         health.register("database", lambda: worker.database.problem)
         health.register("drain", lambda: "stopping" if stopping.is_set() else None)
         await stack.enter_async_context(health.serving(settings.http_host, settings.http_port))

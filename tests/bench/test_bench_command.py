@@ -13,6 +13,8 @@ from bench.command import main
         (["--sagas", "50"], "--sagas 50 is too few with 500 in flight"),
         (["--rounds", "many"], "'many' is no whole number"),
         (["--finished", "5M"], "'5M' is no whole number"),
+        (["--finished", "0,-1"], "'-1' is no whole number"),
+        (["--workloads", "none"], "nothing to measure"),
         (["--purged", "0"], "0 is too few, at least 1"),
         (["--rounds", "0"], "at least 1"),
         (["--seconds", "0"], "more than 0"),

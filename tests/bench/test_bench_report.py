@@ -1,6 +1,7 @@
 """From runs to medians, ratios, tables and plots."""
 
 import json
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree as ET
@@ -105,6 +106,17 @@ def test_a_page_without_markers_is_left_alone(told: dict[str, Any]) -> None:
 def test_what_was_measured_at_one_place_only_has_no_curve(told: dict[str, Any]) -> None:
     drawn = dict(plots_of(told))
     assert set(drawn) == {"line", "concurrency", "finished"}
+
+
+def test_a_measured_beginning_of_a_curve_goes_before_the_line(told: dict[str, Any]) -> None:
+    empty = deepcopy(told["finished-5"])
+    empty["details"] |= {"name": "finished-0", "finished": 0}
+    for run in empty["runs"]:
+        run["workload"] = "finished-0"
+        run["measured"]["rate"] = 1234.0
+    drawn = dict(plots_of({**told, "finished-0": empty}))
+    assert "1,234" in drawn["finished"]
+    assert "1,234" not in dict(plots_of(told))["finished"]
 
 
 def test_plots_are_svg_whatever_the_names() -> None:

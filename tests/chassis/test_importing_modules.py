@@ -49,6 +49,12 @@ def test_a_module_that_is_not_there_is_told_apart(name: str, here: Path) -> None
         imported(name)
 
 
+@pytest.mark.parametrize("name", ["shop/orders.py", "./shop/orders.py", "shop/orders"])
+def test_a_file_is_called_by_its_module(name: str, here: Path) -> None:
+    with pytest.raises(ConfigurationError, match=r"not its file: shop\.orders$"):
+        imported(name)
+
+
 @pytest.mark.parametrize("name", ["", ".orders", "..orders"])
 def test_a_name_must_begin_at_the_top(name: str, here: Path) -> None:
     with pytest.raises(ConfigurationError, match="name a module from its top"):

@@ -321,3 +321,30 @@ def test_of_a_thousand_commands_a_hundred_are_written_and_all_failures() -> None
     log = FactLog(clock=lambda: 0.0)
     assert len(lines_of(*[HANDLED] * 1000, log=log)) == 100
     assert len(lines_of(*[replace(HANDLED, error="no money")] * 300, log=log)) == 300
+
+
+def test_the_traceback_of_a_handler_is_written_whole() -> None:
+    traceback = "Traceback (most recent call last):\n" + "  in act\n" * 200
+    (record,) = lines_of(replace(HANDLED, error="KeyError: 'x'", traceback=traceback))
+    assert record["exception"] == traceback
+
+
+def test_a_peer_that_stays_away_is_a_line_a_minute() -> None:
+    now = 100.0
+    log = FactLog(clock=lambda: now)
+    away = ConnectionChanged(peer="broker", up=False, detail="refused")
+    (first,) = lines_of(*[away] * 20, log=log)
+    assert "saga doctor" in first["more"]
+    assert len(lines_of(replace(away, detail="reset"), log=log)) == 1
+    now += 61
+    assert len(lines_of(*[away] * 20, log=log)) == 1
+    back = replace(away, up=True)
+    assert [each["event"] for each in lines_of(back, away, log=log)] == [
+        "connected",
+        "connection lost",
+    ]
+
+
+def test_a_rejected_message_names_its_saga() -> None:
+    fact = MessageRejected(queue="q", reason="unknown_command", detail="x", saga_id="order-42")
+    assert lines_of(fact)[0]["saga_id"] == "order-42"

@@ -109,7 +109,7 @@ def test_an_acknowledged_alert_has_a_name(saga: Saga, refund: str) -> None:
     assert "acknowledged by anna" in saga("dlq", "show", refund).out
     ran = saga("dlq", "ack", refund)
     assert ran.code == 4
-    assert "has no alert that is open" in only_line(ran.err)
+    assert "is acknowledged already, by anna" in only_line(ran.err)
 
 
 def test_a_retry_needs_no_reason_and_keeps_one_that_is_given(

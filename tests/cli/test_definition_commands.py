@@ -86,6 +86,24 @@ def test_all_that_is_wrong_is_said_at_once(saga: Saga, greedy: str) -> None:
     assert orders == "ok  OrderFulfillment: 1 plan, all in order"
 
 
+def test_each_wrong_definition_of_a_module_is_told(
+    saga: Saga, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(tmp_path)
+    steps = "    def define_steps(self, data): return []\n"
+    classes = "".join(
+        f"class {name}(SagaOrchestrator):\n    saga_type = '{name}'\n{steps}" for name in "AB"
+    )
+    source = f"from orchestrator import SagaOrchestrator\n{classes}"
+    (tmp_path / "empty_sagas.py").write_text(source)
+    ran = saga("definitions", "validate", "empty_sagas")
+    assert ran.code == 78
+    assert [line.partition(": ")[2][:14] for line in ran.out.splitlines()] == [
+        "A.define_steps",
+        "B.define_steps",
+    ]
+
+
 @pytest.mark.parametrize(
     ("format_", "start"), [("mermaid", "flowchart LR\n"), ("dot", "digraph"), ("svg", "<svg ")]
 )

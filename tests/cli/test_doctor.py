@@ -4,6 +4,7 @@ import asyncio
 import json
 import uuid
 from collections.abc import Iterator
+from pathlib import Path
 from urllib.parse import urlsplit
 
 import aio_pika
@@ -119,6 +120,27 @@ def test_what_a_person_must_set_right_comes_before_what_may_heal(
     found = findings(ran)
     assert found["broker"][0][0] == "problem"
     assert found["database"] == [("problem", "SAGA_DATABASE_URL is not set")]
+
+
+def test_in_the_environment_of_participants_their_database_is_looked_at(
+    saga: Saga, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SAGA_AMQP_URL", "memory://")
+    inbox = tmp_path / "inbox.db"
+    monkeypatch.setenv("SAGA_INBOX_URL", f"sqlite:///{inbox}")
+    services = "participants.examples.order_fulfillment"
+    ran = saga("doctor", services, "-o", "json")
+    assert (ran.code, findings(ran)["inbox"]) == (
+        0,
+        [("warning", f"there is no sqlite:///{inbox} yet")],
+    )
+    assert not inbox.exists()
+    assert not {"database", "definitions"} & findings(ran).keys()
+    monkeypatch.setenv("SAGA_INBOX_URL", "postgresql://a:secret@127.0.0.1:1/shop")
+    ran = saga("doctor", services)
+    assert ran.code == 69
+    assert "correct SAGA_INBOX_URL" in ran.out
+    assert "secret" not in ran.out
 
 
 def test_wrong_settings_of_any_program_are_found_together(

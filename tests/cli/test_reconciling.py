@@ -7,12 +7,13 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from cli_stories import COMPLETED, FAILED, PAYING, stored
+from cli_stories import COMPLETED, FAILED, PAYING, REFUND_EXHAUSTED, after, stored
 from command_lines import Saga, only_line, put
 from sqlalchemy import text
 
 from dlq_worker import letters
 from messaging.contract import Effect, Reply, ReplyType
+from orchestrator.saga.state import CompensationCompleted, ResolveRequested
 from orchestrator.store.database import DatabaseStore
 from orchestrator.store.purging import Purge, old_sagas
 from participants.guard import Entry, State
@@ -181,6 +182,18 @@ def test_a_failed_saga_whose_effects_stand_is_opened_and_compensates_them(
     statuses = {step["name"]: step["status"] for step in shown["steps"]}
     assert statuses[STEPS[0]] == statuses[STEPS[1]] == "compensating"
     assert any("standby promoted" in (line["note"] or "") for line in shown["history"])
+
+
+def test_what_a_person_has_undone_is_left_to_people(saga: Saga, database: str, inbox: str) -> None:
+    resolved = after(200, ResolveRequested(step=STEPS[1], reason="refunded", actor="anna"))
+    released = after(201, CompensationCompleted(step=STEPS[0], cause="m6"))
+    put_saga(database, "order-1", (*REFUND_EXHAUSTED, resolved, released))
+    undone = Entry(state=State.COMPENSATED)
+    remember(inbox, "order-1", {STEPS[0]: undone, STEPS[1]: entry(State.DONE)})
+    ran = saga("reconcile", "--inbox", inbox, "--repair", *REASON)
+    assert ran.code == 3
+    assert "resolved it by hand" in ran.out
+    assert saga("show", "order-1", "-o", "json").value["state"] == "failed"
 
 
 def test_an_effect_that_the_failed_saga_knows_nothing_of_needs_a_person(

@@ -73,9 +73,11 @@ async def test_publishing_during_an_outage_is_unknown_and_then_works_again(
     broker = await ready_broker(broker_world, publish_deadline=0.5)
     await broker_world.go_down()
     await eventually(lambda: not broker.is_ready())
+    assert broker.obstacle()
     assert await broker.publish([command(broker_world.names)] * 2) == [UNKNOWN, UNKNOWN]
     await broker_world.come_back()
     await broker.wait_ready(SECONDS)
+    assert broker.obstacle() is None
     assert await broker.publish([command(broker_world.names)] * 2) == [CONFIRMED, CONFIRMED]
 
 

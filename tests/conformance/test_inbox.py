@@ -55,6 +55,16 @@ async def test_an_unknown_step_has_no_entry(inbox: Inbox) -> None:
     assert await stored(inbox) is None
 
 
+@pytest.mark.parametrize("state", [State.UNKNOWN, State.LATER])
+async def test_an_entry_without_a_reply_knows_when_its_step_was_first_heard_of(
+    inbox: Inbox, state: State
+) -> None:
+    await store(inbox, Entry(state=state, epoch="3-16389"))
+    entry = await stored(inbox)
+    assert entry is not None
+    assert (entry.state, entry.action_reply, entry.epoch) == (state, None, "3-16389")
+
+
 @pytest.mark.parametrize("state", list(State))
 @pytest.mark.parametrize("reply", [DONE, FAILED, BUSY], ids=["completed", "failed", "busy"])
 async def test_an_entry_comes_back_as_it_was_saved(

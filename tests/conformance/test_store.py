@@ -385,18 +385,37 @@ async def test_a_due_saga_goes_to_one_of_two_that_look_at_once(store: DatabaseSt
     assert sorted(itertools.chain(*taken)) == ["a", "b", "c", "d"]
 
 
-async def test_the_next_moment_to_wake_is_told(store: DatabaseStore) -> None:
-    assert await store.next_wake_at() is None
+async def test_the_outlook_tells_the_next_moment_to_wake(store: DatabaseStore) -> None:
+    assert (await store.outlook()).next_wake_at is None
     at = await now(store)
     moments = [at + 2 * MINUTE, at + MINUTE, None]
     await insert(store, *(running(f"{i}", at, resend_at=each) for i, each in enumerate(moments)))
-    assert await store.next_wake_at() == at + MINUTE
+    outlook = await store.outlook()
+    assert outlook.next_wake_at == at + MINUTE
+    assert not outlook.is_due
+    assert at <= outlook.now < at + MINUTE
 
 
-async def test_what_nobody_takes_for_long_is_no_reason_to_wake(store: DatabaseStore) -> None:
+async def test_the_outlook_tells_whether_a_saga_is_due(store: DatabaseStore) -> None:
+    assert not (await store.outlook()).is_due
+    at = await now(store)
+    await insert(store, running("due", at, resend_at=at))
+    assert (await store.outlook()).is_due
+
+
+async def test_the_outlook_is_of_the_epoch_that_transactions_are_in(store: DatabaseStore) -> None:
+    async with store.transaction() as transaction:
+        assert (await store.outlook()).epoch == transaction.epoch
+
+
+async def test_what_nobody_takes_for_long_is_due_but_no_reason_to_wake(
+    store: DatabaseStore,
+) -> None:
     at = await now(store)
     await insert(store, requested("unknown", at - MINUTE, "Unheard"))
-    assert await store.next_wake_at() is None
+    outlook = await store.outlook()
+    assert outlook.is_due
+    assert outlook.next_wake_at is None
 
 
 async def test_a_waiter_is_woken_by_a_commit_elsewhere(database_url: str) -> None:

@@ -301,3 +301,23 @@ def test_what_only_some_data_bring_about_is_checked_for_each_saga() -> None:
     assert len(registry.plan("Sometimes", {})) == 1
     with pytest.raises(DefinitionError, match="two steps named 'book'"):
         registry.plan("Sometimes", {"twice": True})
+
+
+def test_a_misspelt_keyword_is_found_without_data() -> None:
+    class Trip(SagaOrchestrator):
+        saga_type = "Trip"
+
+        def define_steps(self, data: dict[str, Any]) -> list[SagaStep | list[SagaStep]]:
+            return [SagaStep("book", acton="Flights.Book")]  # type: ignore[call-arg]
+
+    assert "unexpected keyword argument 'acton'" in refusal_of(Trip())
+
+
+def test_steps_are_not_awaited() -> None:
+    class Trip(SagaOrchestrator):
+        saga_type = "Trip"
+
+        async def define_steps(self, data: dict[str, Any]) -> Any:  # type: ignore[override]
+            return [OK]
+
+    assert refusal_of(Trip()) == "Trip.define_steps is `async def`; write `def define_steps`"

@@ -1,6 +1,7 @@
 """Reading dead letters: total, storable, and each with the right identity."""
 
 import json
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -21,9 +22,19 @@ from dlq_stories import (
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dlq_worker.letter import FIRST_ID, MAX_KEPT_BODY, Origin, Place, bare_letter, read_letter
+from dlq_worker.letter import (
+    FIRST_ID,
+    MAX_KEPT_BODY,
+    DeadLetter,
+    Origin,
+    Place,
+    bare_letter,
+    read_letter,
+)
 from dlq_worker.rows import values_of
 from messaging.contract import Direction
+from orchestrator.saga.state import OutboundKind
+from orchestrator.worker.outgoing import message_for
 
 
 def test_an_exhausted_compensation_tells_everything_that_a_replay_needs() -> None:
@@ -141,6 +152,19 @@ def test_a_later_attempt_is_the_same_letter_arriving_again() -> None:
     once, again = command_letter(attempt=1), command_letter(attempt=2)
     assert once.key == again.key
     assert once.arrival != again.arrival
+
+
+def test_an_attempt_that_was_lost_and_is_counted_again_is_another_arrival() -> None:
+    once, again, twice = (published_in(epoch) for epoch in ("1", "2", "2"))
+    assert once.key == again.key == twice.key
+    assert once.arrival != again.arrival == twice.arrival
+
+
+def published_in(epoch: str) -> DeadLetter:
+    """What the orchestrator says of an exhausted compensation, in that epoch of its database."""
+    saga = replace(saga_after(*REFUND_FAILED), epochs=(epoch,))
+    [owed] = (each for each in saga.outbound if each.kind is OutboundKind.DEAD_LETTER)
+    return read_letter(delivered(message_for(NAMES, saga, owed)), NAMES)
 
 
 def test_action_and_compensation_of_a_step_are_different_letters() -> None:

@@ -35,7 +35,7 @@ from dlq_worker.planning import ReplayPolicy
 from dlq_worker.recovery import Recovery
 from dlq_worker.rows import StoredLetter
 from dlq_worker.statuses import Status
-from messaging.contract import Direction, command_id_for
+from messaging.contract import EPOCH_HEADER, Direction, command_id_for
 from messaging.memory import MemoryBroker
 from messaging.memory_server import MemoryServer
 from messaging.port import Delivery
@@ -128,6 +128,15 @@ async def test_a_replay_is_the_same_command_with_the_next_attempt(world: World) 
     stored = await world.letter(letter_id)
     assert (stored.status, stored.replays) == (Status.REPLAYING, 1)
     assert await world.actions(letter_id) == ["arrived", "replayed"]
+
+
+async def test_a_replay_asks_in_the_epoch_in_which_its_saga_lives(world: World) -> None:
+    saga = await stored_saga(world.store, *REFUND_FAILED)
+    dead = read_letter(delivered(exhausted(saga)), NAMES)
+    await world.keep(replace(dead, headers={**dead.headers, EPOCH_HEADER: "0"}))
+    await world.look()
+    (command,) = await world.sent(PAYMENTS)
+    assert command.headers[EPOCH_HEADER] == saga.epoch
 
 
 async def test_after_the_last_replay_a_person_is_called_and_nothing_more_is_sent(

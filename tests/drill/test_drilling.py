@@ -9,6 +9,7 @@ import pytest
 
 from messaging.errors import ConfigurationError, DefinitionError, NotFound
 from orchestrator.examples.bank_transfer import BankTransferSaga
+from orchestrator.examples.order_fulfillment import OrderFulfillmentSaga
 from orchestrator.testing.drill import Drill, Obstacle
 from orchestrator.testing.drill.loading import load_drills
 from orchestrator.testing.drill.matrix import Wanted, cells_of
@@ -121,7 +122,15 @@ def test_a_saga_and_its_services_are_drilled_with_the_data_given() -> None:
     }
 
 
-def test_without_data_a_saga_cannot_be_drilled() -> None:
+def test_without_data_a_saga_is_drilled_with_its_examples() -> None:
+    [made] = load_drills(SERVICES)
+    assert [*made.inputs.values()] == [*OrderFulfillmentSaga.examples]
+
+
+def test_without_data_and_examples_a_saga_cannot_be_drilled(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(OrderFulfillmentSaga, "examples", ())
     with pytest.raises(ConfigurationError, match="with which data"):
         load_drills(SERVICES)
 

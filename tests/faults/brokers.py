@@ -56,6 +56,9 @@ class FaultyBroker:
     def is_ready(self) -> bool:
         return self._broker.is_ready()
 
+    def obstacle(self) -> str | None:
+        return self._broker.obstacle()
+
     async def close(self) -> None:
         await self._broker.close()
 

@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 from messaging import codec
 from messaging.contract import Command, Direction, Reply
 from messaging.errors import NotFound, ProtocolError
-from participants.guard import definite, final_reply_to
+from participants.guard import Entry, State, definite, final_reply_to
+from participants.inbox import Key
 from participants.outcome import (
     LATER,
     AlreadyUndone,
@@ -20,7 +21,7 @@ from participants.outcome import (
     Unsendable,
     outcome_of,
 )
-from participants.sql_table import restored, stored_form
+from participants.sql_table import entry_from, stored_replies
 from tests.fuzzing.inputs import ANY_TEXT, HUGE
 from tests.fuzzing.messages import NAMES, assert_can_leave
 from tests.fuzzing.target import target
@@ -76,7 +77,9 @@ def whatever_a_handler_returns_can_be_answered(said: tuple[object, Direction]) -
 
 @target(REPLIES)
 def a_reply_comes_out_of_the_inbox_as_it_went_in(reply: Reply) -> None:
-    back = restored(reply.saga_id, reply.step_name, stored_form(reply))
+    stored = stored_replies(Entry(state=State.DONE, action_reply=reply))
+    key = Key(reply.saga_id, reply.step_name)
+    back = entry_from(key, State.DONE, *stored).action_reply
     assert back is not None
     assert (back.type, back.error, back.retryable, back.effect) == (
         reply.type,
@@ -101,7 +104,7 @@ STORED: Final[st.SearchStrategy[Any]] = st.fixed_dictionaries(
 
 @target(STORED)
 def what_another_language_has_stored_can_be_answered(stored: Any) -> None:
-    reply = restored("s-1", "first", stored)
+    reply = entry_from(Key("s-1", "first"), State.DONE, stored, None).action_reply
     assert reply is not None
     try:
         assert_can_leave(codec.encode_reply(NAMES, reply))

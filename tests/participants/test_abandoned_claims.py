@@ -7,7 +7,7 @@ import pytest
 from sqlalchemy import text
 
 from messaging.errors import Unavailable
-from participants.sql_engine import PatientConnection
+from participants.postgres_dialect import PatientConnection
 from participants.sql_inbox import SqlInbox
 from tests.faults.proxy import FaultProxy
 

@@ -9,7 +9,7 @@ from messaging import codec
 from messaging.contract import Command, Direction, Effect, Reply, ReplyType, command_id_for
 from messaging.port import Delivery
 from messaging.topology import Names
-from participants.guard import Entry, State, final_reply_to, since
+from participants.guard import Entry, State, addressed, dated, final_reply_to, since
 from participants.outcome import AlreadyUndone, Completed
 
 COMMAND = Command(
@@ -68,12 +68,34 @@ def test_without_an_epoch_there_is_no_such_header() -> None:
         (Entry(state=State.DONE, action_reply=reply("1")), "1"),
         (Entry(state=State.DONE, action_reply=reply(None)), "2"),
         (Entry(state=State.TOMBSTONE, compensation_reply=reply("1")), "1"),
+        (Entry(state=State.UNKNOWN, epoch="1"), "1"),
+        (Entry(state=State.LATER, epoch="1"), "1"),
     ],
 )
 def test_the_first_epoch_of_a_step_stays_with_it(entry: Entry | None, epoch: str) -> None:
     known = since(entry, COMMAND)
     assert final_reply_to(known, Completed(result={})).epoch == epoch
     assert final_reply_to(known, AlreadyUndone()).epoch == epoch
+
+
+@pytest.mark.parametrize(
+    ("first", "now", "told"),
+    [("1", "2", "1 2"), ("2", "2", "2"), (None, "2", "2"), ("1", None, "1")],
+)
+def test_a_reply_tells_the_epoch_of_its_step_and_that_of_its_command(
+    first: str | None, now: str | None, told: str
+) -> None:
+    answer = addressed(reply(first), replace(COMMAND, epoch=now), None)
+    assert answer.epoch == told
+    assert addressed(answer, replace(COMMAND, epoch=now), None) == answer
+    assert addressed(answer, replace(COMMAND, epoch=now), None).epoch == told
+
+
+def test_an_entry_is_dated_with_the_epoch_of_its_step_whatever_its_reply_says() -> None:
+    again = Entry(state=State.UNKNOWN, action_reply=reply("2"))
+    dated_entry = dated(again, since(Entry(state=State.UNKNOWN, epoch="1"), COMMAND))
+    assert since(dated_entry, COMMAND).epoch == "1"
+    assert dated(dated_entry, replace(COMMAND, epoch="1")) is dated_entry
 
 
 def test_the_same_answer_given_in_another_epoch_is_the_same_answer() -> None:

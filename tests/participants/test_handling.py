@@ -168,7 +168,9 @@ async def test_a_repeated_command_gets_the_same_answer_without_the_handler(
     assert again.result == first.result == {"calls": 1}
     assert again.attempt == 2
     assert len(shop.contexts) == 1
-    assert [fact.outcome for fact in stage.facts_of(CommandHandled)] == ["completed", "replayed"]
+    facts = stage.facts_of(CommandHandled)
+    assert [fact.outcome for fact in facts] == ["completed", "replayed"]
+    assert [fact.traceback for fact in facts] == [None, None]
 
 
 async def test_a_business_failure_is_sticky(stage: Stage, shop: Shop) -> None:
@@ -234,6 +236,12 @@ async def test_an_unforeseen_error_is_answered_in_the_end_and_not_kept(
     assert (reply.type, reply.error) == (ReplyType.STEP_FAILED, "ZeroDivisionError: oops")
     assert (reply.retryable, reply.effect) == (True, Effect.UNKNOWN)
     assert len(shop.contexts) == 6
+    first, _ = stage.facts_of(CommandHandled)
+    head, place, _, error = first.traceback.splitlines()
+    assert head == "Traceback (most recent call last):"
+    assert __file__ in place
+    assert place.endswith(", in act")
+    assert error == "ZeroDivisionError: oops"
 
 
 async def test_a_result_that_is_too_large_is_a_failure(stage: Stage, shop: Shop) -> None:

@@ -6,6 +6,7 @@ import signal
 import subprocess
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import psycopg
@@ -160,6 +161,14 @@ async def test_a_compensation_before_its_action_leaves_a_tombstone(
     assert undone.type is ReplyType.COMPENSATION_COMPLETED
     assert (refused.type, refused.effect) == (ReplyType.STEP_FAILED, Effect.NONE)
     assert notifications(empty_database_url) == []
+
+
+@pytest.mark.usefixtures("node")
+async def test_a_reply_tells_the_epoch_of_its_step_and_that_of_its_command(desk: Desk) -> None:
+    asked, undo = command(SEND, order_id="42"), command(CANCEL, direction=COMPENSATION)
+    told = [await desk.ask(replace(asked, epoch=epoch)) for epoch in ("2", "3")]
+    told.append(await desk.ask(replace(undo, epoch="1")))
+    assert [reply.epoch for reply in told] == ["2", "2 3", "2 1"]
 
 
 @pytest.mark.usefixtures("node")

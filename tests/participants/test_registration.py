@@ -88,7 +88,7 @@ def test_a_command_without_an_annotation_is_refused(service: Participant) -> Non
     async def silent(command, context):  # type: ignore[no-untyped-def]
         ...
 
-    with pytest.raises(DefinitionError, match="no annotation of command"):
+    with pytest.raises(DefinitionError, match=r"TestService: .* no annotation of command"):
         service.action("Act")(silent)
 
 

@@ -153,8 +153,9 @@ async def test_a_batch_is_answered_in_its_order(shop: Shop, inbox: Inbox) -> Non
     assert {reply.attempt for reply in replies} == {2}
 
 
-@pytest.mark.parametrize("inbox", SQL_INBOXES, indirect=True)
+@ON_SQL
 async def test_first_commands_that_leave_no_sql_cost_one_statement(inbox: SqlInbox) -> None:
+    """In Postgres, where SQLAlchemy knows of none, test_round_trips counts them."""
     shop = Shop(has_sql=False)
     statements: list[str] = []
 
@@ -165,8 +166,7 @@ async def test_first_commands_that_leave_no_sql_cost_one_statement(inbox: SqlInb
     commands = [act("s-1"), act("s-2", "no"), act("s-3")]
     answers = await together(shop, inbox, *commands)
     assert outcomes(answers) == ["completed", "failed", "completed"]
-    assert statements[-1] == "INSERT"
-    assert set(statements) <= {"BEGIN", "INSERT"}  # SQLite has no transaction without
+    assert statements in (["BEGIN", "INSERT"], [])
     assert outcomes(await together(shop, inbox, *commands)) == ["replayed"] * 3
     assert len(shop.calls) == 6  # as if they had come to a copy that knows of nothing
     retried = [replace(each, attempt=2) for each in commands]
@@ -242,7 +242,7 @@ async def test_a_failure_that_may_be_tried_again_answers_its_attempt(
 async def test_a_reply_carries_the_epoch_in_which_its_step_began(shop: Shop, inbox: Inbox) -> None:
     first = replace(act("order-1"), epoch="1")
     answers = await together(shop, inbox, first, replace(undo("order-1"), epoch="2"))
-    assert [answer.reply.epoch for answer in answers if answer and answer.reply] == ["1", "1"]
+    assert [answer.reply.epoch for answer in answers if answer and answer.reply] == ["1", "1 2"]
 
 
 @ON_SQL

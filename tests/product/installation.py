@@ -6,15 +6,17 @@ import subprocess
 import sys
 import time
 import urllib.request
+import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.error import HTTPError
 
-from servers.network import free_ports
+from servers.network import held_port
 
 from messaging.topology import Names
+from tests.product.evidence import evidence
 
 ROOT = Path(__file__).resolve().parents[2]
 SAGA = Path(sys.executable).with_name("saga")
@@ -55,7 +57,9 @@ class Daemon:
         self, name: str, command: Sequence[str], folder: Path, settings: Mapping[str, str]
     ) -> None:
         self.name = name
-        self.port = free_ports(1)[0]
+        self._held = held_port()  # while it is down, too: whoever has it would answer our probes
+        weakref.finalize(self, self._held.close)
+        self.port: int = self._held.getsockname()[1]
         self._command = command
         self._folder = folder
         self._env = _environment({"SAGA_HTTP_PORT": str(self.port), **settings})
@@ -99,7 +103,7 @@ class Daemon:
             )
 
     def wait_ready(self) -> None:
-        wait_for(lambda: self._must_run() and self.is_ready(), f"{self.name} is ready")
+        wait_for(lambda: self.must_run() and self.is_ready(), f"{self.name} is ready")
 
     def is_ready(self) -> bool:
         return self.asked("/readyz")[0] == 200
@@ -126,7 +130,7 @@ class Daemon:
     def kill(self) -> None:
         """SIGKILL: it ends in the middle of whatever it does."""
         assert self._child is not None
-        self._must_run()
+        self.must_run()
         self._child.kill()
         self._child.wait(10)
 
@@ -148,11 +152,12 @@ class Daemon:
         return self._child.wait(seconds)
 
     def close(self) -> None:
+        self._held.close()
         if self._child is not None:
             self._child.kill()
             self._child.wait(10)
 
-    def _must_run(self) -> bool:
+    def must_run(self) -> bool:
         assert self.is_running, f"{self.name} has ended with exit code {self.exit_code}"
         return True
 
@@ -214,6 +219,11 @@ class Installation:
         for daemon in self.daemons:
             daemon.wait_ready()
 
+    def must_run(self) -> None:
+        """Fails if a daemon has ended: whoever waits for its work would wait for nothing."""
+        for daemon in self.daemons:
+            daemon.must_run()
+
     def pids(self) -> dict[str, int]:
         """Of those that run."""
         return {each.name: each.pid for each in self.daemons if each.is_running}
@@ -233,13 +243,15 @@ class Installation:
 
 @contextmanager
 def installed(place: Place, folder: Path) -> Iterator[Installation]:
-    """An installation without daemons yet. If its story fails, the ends of the logs are told."""
+    """An installation without daemons yet. If its story fails, the error tells how all stood.
+
+    For the test's own body: pytest throws nothing into a fixture.
+    """
     installation = Installation(place=place, folder=folder)
     try:
         yield installation
     except BaseException as error:
-        for daemon in (*installation.daemons, *installation.foreigners):
-            error.add_note(f"--- the log of {daemon.name} ends:\n{daemon.log_end}")
+        error.add_note(evidence(installation))
         raise
     finally:
         for daemon in (*installation.daemons, *installation.foreigners):

@@ -4,6 +4,7 @@ import asyncio
 import os
 import random
 from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import aio_pika
@@ -33,10 +34,12 @@ pytestmark = [
 ]
 
 
-@pytest.fixture
-def stage(place: Place, tmp_path: Path) -> Iterator[Installation]:
+@contextmanager
+def staged(place: Place, tmp_path: Path) -> Iterator[Installation]:
     """A recorder, the DLQ worker, and each service in a process of its own."""
-    with installed(place, tmp_path) as installation:
+    with ExitStack() as stack:
+        stack.callback(lambda: asyncio.run(_remove_queues(place)))
+        installation = stack.enter_context(installed(place, tmp_path))
         installation.recorder()
         installation.dlq_worker(SAGA_REPLAY_BASE="1s")
         installation.choreographed(MODULE, *SERVICES)
@@ -45,46 +48,47 @@ def stage(place: Place, tmp_path: Path) -> Iterator[Installation]:
             daemon.start()
             daemon.wait_ready()
         yield installation
-    asyncio.run(_remove_queues(place))
 
 
 def test_whatever_is_killed_every_order_ends_and_the_books_agree(
-    stage: Installation, scale: Scale
+    place: Place, tmp_path: Path, scale: Scale
 ) -> None:
     chance = scale.chance()
-    place = stage.place
-    services = [stage.daemon(name) for name in SERVICES]
-    wanted = asyncio.run(_place_orders(place, chance, ORDERS))
-    for _ in range(scale.kills):
-        for victim in chance.sample(services, len(services)):
-            _reach_any_moment(place, chance)
-            victim.kill_and_restart()
-    states = _ended(place, list(wanted))
-    assert states == wanted
-    for daemon in services:
-        wait_for(daemon.is_ready, f"{daemon.name} is ready again", seconds=STILL_SECONDS)
-    _check(place, states)
+    with staged(place, tmp_path) as stage:
+        services = [stage.daemon(name) for name in SERVICES]
+        wanted = asyncio.run(_place_orders(place, chance, ORDERS))
+        for _ in range(scale.kills):
+            for victim in chance.sample(services, len(services)):
+                _reach_any_moment(stage, chance)
+                victim.kill_and_restart()
+        states = _ended(stage, list(wanted))
+        assert states == wanted
+        for daemon in services:
+            wait_for(daemon.is_ready, f"{daemon.name} is ready again", seconds=STILL_SECONDS)
+        _check(place, states)
 
 
 def test_a_service_that_was_down_with_its_queue_gone_catches_up_by_a_replay(
-    stage: Installation,
+    place: Place, tmp_path: Path
 ) -> None:
-    place, payments = stage.place, stage.daemon("payment_service")
-    assert payments.terminate() == 0
-    asyncio.run(_remove_queues(place, "PaymentService"))
-    wanted = asyncio.run(_place_orders(place, random.Random(1), 4))
-    wait_for(lambda: _answered(place) == _asked(place) == 4, "all have come as far as they can")
-    payments.start()
-    payments.wait_ready()
-    waiting = [saga_id for saga_id in wanted if _states(place).get(saga_id) == "open"]
-    assert waiting
-    for saga_id in waiting:
-        said = _saga(stage, "choreography", "replay", saga_id, "--reason", "its queue was deleted")
-        assert "InventoryReserved" in said
-    states = _ended(place, list(wanted))
-    assert states == wanted
-    _check(place, states)
-    assert "its queue was deleted" in _saga(stage, "choreography", "show", waiting[0])
+    with staged(place, tmp_path) as stage:
+        payments = stage.daemon("payment_service")
+        assert payments.terminate() == 0
+        asyncio.run(_remove_queues(place, "PaymentService"))
+        wanted = asyncio.run(_place_orders(place, random.Random(1), 4))
+        wait_for(lambda: _answered(place) == _asked(place) == 4, "all have come as far as they can")
+        payments.start()
+        payments.wait_ready()
+        waiting = [saga_id for saga_id in wanted if _states(place).get(saga_id) == "open"]
+        assert waiting
+        why = "its queue was deleted"
+        for saga_id in waiting:
+            said = _saga(stage, "choreography", "replay", saga_id, "--reason", why)
+            assert "InventoryReserved" in said
+        states = _ended(stage, list(wanted))
+        assert states == wanted
+        _check(place, states)
+        assert why in _saga(stage, "choreography", "show", waiting[0])
 
 
 def _saga(stage: Installation, *arguments: str) -> str:
@@ -110,22 +114,25 @@ async def _place_orders(place: Place, chance: random.Random, count: int) -> dict
     return wanted
 
 
-def _reach_any_moment(place: Place, chance: random.Random) -> None:
+def _reach_any_moment(stage: Installation, chance: random.Random) -> None:
+    place = stage.place
     goal = _events(place) + chance.randint(1, 30)
-    wait_for(
-        lambda: _events(place) >= goal or "open" not in _states(place).values(),
-        f"{goal} events are recorded",
-        seconds=STILL_SECONDS,
-    )
+
+    def is_reached() -> bool:
+        stage.must_run()
+        return _events(place) >= goal or "open" not in _states(place).values()
+
+    wait_for(is_reached, f"{goal} events are recorded", seconds=STILL_SECONDS)
 
 
-def _ended(place: Place, saga_ids: Sequence[str]) -> dict[str, str]:
+def _ended(stage: Installation, saga_ids: Sequence[str]) -> dict[str, str]:
     def all_have_ended() -> bool:
-        now = _states(place)
+        stage.must_run()
+        now = _states(stage.place)
         return all(now.get(each, "open") != "open" for each in saga_ids)
 
     wait_for(all_have_ended, "all orders have ended", seconds=STILL_SECONDS)
-    return _states(place)
+    return _states(stage.place)
 
 
 def _check(place: Place, states: dict[str, str]) -> None:

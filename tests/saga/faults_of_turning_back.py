@@ -176,10 +176,7 @@ TURNING_FAULTS: Final = (
         name="nobody is called for an exhausted compensation",
         place="on_compensation_exhausted",
         module="moves",
-        old=(
-            '    call_person(draft, failed, Direction.COMPENSATION, "compensation", '
-            '"compensation_exhausted")\n'
-        ),
+        old="    call_for_compensation(draft, failed)\n",
         new="",
         law="a_person_is_told",
     ),

@@ -200,7 +200,8 @@ class World:
             reply = self._undo(book, go_wrong, origin)
         if known is None and book.entry is not None:
             book.epoch = sent.epoch
-        reply = replace(reply, epoch=book.epoch or sent.epoch)
+        epochs = dict.fromkeys(filter(None, (book.epoch, sent.epoch)))
+        reply = replace(reply, epoch=" ".join(epochs))
         self._tell(f"   {sent.step} is asked: {sent.direction}; {type(reply).__name__}, {book}")
         self.under_way.append(reply)
 

@@ -129,7 +129,10 @@ def test_nothing_else_can_be_retried() -> None:
 def test_nothing_else_can_be_resolved() -> None:
     story = Story("a", "b")
     story.resolved("a")
-    assert story.last.refusal == "step a is executing; there is nothing to resolve"
+    told = (
+        "step a is executing; it is tried by itself now, and can be resolved when that has failed"
+    )
+    assert story.last.refusal == told
     story.completed("a")
     story.resolved("a")
     assert story.last.refusal == "step a is completed; there is nothing to resolve"

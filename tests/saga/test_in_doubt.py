@@ -234,11 +234,3 @@ def test_a_step_without_compensation_is_not_opened() -> None:
     story.undone("a")
     story.happens(ReopenRequested(step="b", reason="it stands", actor="anna"))
     assert story.last.verdict is Verdict.REFUSED
-
-
-def test_a_saga_that_is_not_planned_yet_will_ask_for_itself() -> None:
-    story = in_epoch(under_way(), "2")
-    story.saga = replace(story.saga, steps=(), version=0, outbound=())
-    story.completed("a", epoch="1")
-    assert story.last.verdict is Verdict.OUT_OF_SEQUENCE
-    assert story.notes == ["saga: pending (out of sequence: StepCompleted)"]

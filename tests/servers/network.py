@@ -31,6 +31,23 @@ def free_ports(count: int) -> list[int]:
         return ports
 
 
+def held_port() -> socket.socket:
+    """A socket that holds a port of 127.0.0.1 for a server that is to listen there, time and again.
+
+    It is bound and never listens. Linux lets a server with SO_REUSEADDR, as nearly all have it,
+    bind beside it; whoever looks for a free port meanwhile is not given this one.
+    """
+    holder = socket.socket()
+    while True:
+        try:
+            holder.bind(("127.0.0.1", random.choice(_PORTS)))
+        except OSError:
+            continue
+        # Only now: a port that somebody else holds in this way was to be refused.
+        holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        return holder
+
+
 def is_listening(port: int) -> bool:
     """Whether somebody accepts connections on that port of 127.0.0.1."""
     try:

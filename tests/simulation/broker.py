@@ -234,6 +234,9 @@ class SimulatedBroker:
     def is_ready(self) -> bool:
         return self._up.is_set() and all(each.is_consuming for each in self._consumers)
 
+    def obstacle(self) -> str | None:
+        return None if self.is_ready() else "it is down"
+
     async def close(self) -> None:
         self.vanish()
         for consumer in self._consumers:

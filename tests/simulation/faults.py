@@ -62,7 +62,7 @@ _DRAIN_TIME: Final = 25.0  # seconds that a program may take to stop
 
 def drawn(chance: random.Random, *, lost_commits: bool = False) -> Climate:
     """Some faults often, some seldom, some never: each seed has weather of its own."""
-    most = {**_MOST, "lost_commits": 0.05} if lost_commits else _MOST
+    most = {**_MOST, "lost_commits": 0.15} if lost_commits else _MOST
     shares = {field.name: chance.choice((0.0, 0.2, 1.0)) for field in fields(Climate)}
     return Climate(**{name: most[name] * share for name, share in shares.items()})
 

@@ -2,8 +2,11 @@
 
 from collections.abc import Iterator
 
-from orchestrator.saga.state import Saga, SagaState, StepStatus, Transition
-from tests.simulation.letters import Row, alerts_of, rows_of
+from orchestrator.reconcile.findings import Kind
+from orchestrator.saga.state import Saga, SagaState, Step, StepStatus, Transition
+from tests.simulation import laws_of_losses
+from tests.simulation.laws_of_losses import has_letter, is_of_lost_life, is_told, letters_of
+from tests.simulation.letters import Row, alerts_of
 from tests.simulation.services import standing
 from tests.simulation.store import history_of
 from tests.simulation.world import World, parked_steps
@@ -58,17 +61,26 @@ def _effects_once(world: World, saga: Saga) -> Iterator[str]:
 
 
 def _whole_or_undone(world: World, saga: Saga) -> Iterator[str]:
-    """I2: all of a completed saga stands; of a failed one nothing that can be undone."""
+    """I2: all of a completed saga stands; of a failed one nothing undoable, and no pivot."""
     effects = world.effects()
     for step in saga.steps:
         stands = standing(effects, saga.saga_id, step.name) > 0
         is_by_hand = _was_resolved(world, saga, step.name)
-        if saga.state is SagaState.COMPLETED and not stands and not is_by_hand:
+        is_missing = saga.state is SagaState.COMPLETED and not stands and not is_by_hand
+        if is_missing and not is_told(world, saga, step, Kind.EFFECT_MISSING):
             yield f"it is completed, and {step.name} has no effect"
-        if step.plan.compensation is None or _has_letter(world, saga, step.name, "late_success"):
-            continue
-        if saga.state is SagaState.FAILED and stands and _could_be_known(world, saga, step.name):
+        if saga.state is SagaState.FAILED and stands and not _may_stand(world, saga, step):
             yield f"it has failed, and the effect of {step.name} stands"
+
+
+def _may_stand(world: World, saga: Saga, step: Step) -> bool:
+    """Nothing undoes it, or a person is told, or nobody can know of it."""
+    if step.plan.compensation is None and not step.plan.pivot:
+        return True
+    if has_letter(world, saga, step.name, "late_success"):
+        return True
+    is_open = step.plan.pivot and is_told(world, saga, step, Kind.EFFECT_STANDS)
+    return is_open or not _could_be_known(world, saga, step.name)
 
 
 def _order_of_undoing(world: World, saga: Saga) -> Iterator[str]:
@@ -118,7 +130,7 @@ def _unbroken_history(world: World, saga: Saga) -> Iterator[str]:
 def _one_letter_each(world: World, saga: Saga) -> Iterator[str]:
     """I8: for each parked step one open letter with one open alert; for no other step one."""
     parked = {step.name for step in parked_steps(saga)}
-    letters = [row.stored for row in _letters_of(world, saga) if _is_of_step(row)]
+    letters = [row.stored for row in letters_of(world, saga) if _is_of_step(row)]
     still_open = [each for each in letters if not each.status.is_closed]
     alerts = {each.key: each for each in alerts_of(world.sagas_database)}
     for name in sorted(parked):
@@ -144,9 +156,11 @@ def _no_contradiction(world: World, saga: Saga) -> Iterator[str]:
 
 def _nothing_rejected(world: World, saga: Saga) -> Iterator[str]:
     """I4: programs that keep the contract see none of their messages rejected."""
-    for row in _letters_of(world, saga):
+    for row in letters_of(world, saga):
         letter = row.stored.letter
-        if letter.origin.value == "rejected" and letter.reason not in {"unknown_saga", "refused"}:
+        if letter.origin.value != "rejected" or letter.reason in {"unknown_saga", "refused"}:
+            continue
+        if not is_of_lost_life(world, saga, letter):
             yield f"a message was rejected: {letter.reason}, {letter.type}, {letter.error}"
 
 
@@ -167,21 +181,12 @@ LAWS = (
     _one_letter_each,
     _no_contradiction,
     _nothing_rejected,
+    *laws_of_losses.LAWS,
 )
-
-
-def _letters_of(world: World, saga: Saga) -> list[Row]:
-    rows = rows_of(world.sagas_database)
-    return [row for row in rows if row.stored.letter.saga_id == saga.saga_id]
 
 
 def _is_of_step(row: Row) -> bool:
     return row.stored.letter.origin.value in {"compensation", "forward"}
-
-
-def _has_letter(world: World, saga: Saga, step: str, reason: str) -> bool:
-    letters = (row.stored.letter for row in _letters_of(world, saga))
-    return any(each.step_name == step and each.reason == reason for each in letters)
 
 
 def _could_be_known(world: World, saga: Saga, step: str) -> bool:

@@ -12,7 +12,7 @@ from typing import Final
 from messaging.errors import Conflict, SagaError
 from orchestrator.saga.state import Decision, Saga, Transition
 from orchestrator.store.errors import StatementRejected
-from orchestrator.store.port import StuckSagas
+from orchestrator.store.port import Outlook, StuckSagas
 from orchestrator.store.rows import in_epoch
 from tests.simulation.database import Database, Host, Peace, Transaction
 from tests.simulation.recalled import Memory, SimulatedRecalled, recalled
@@ -183,12 +183,14 @@ class SimulatedStore:
                 await self._announced.wait()
         self._announced.clear()
 
-    async def next_wake_at(self) -> datetime | None:
-        await self.host.reach("next wake")
+    async def outlook(self) -> Outlook:
+        await self.host.reach("outlook")
         self.database.check()
-        earliest = self.database.now - _OVERDUE
-        moments = [saga.wake_at for saga in self.database.table(SAGAS).values()]
-        return min((each for each in moments if each and each > earliest), default=None)
+        now = self.database.now
+        moments = [saga.wake_at for saga in self.database.table(SAGAS).values() if saga.wake_at]
+        is_due = any(each <= now for each in moments)
+        soon = min((each for each in moments if each > now - _OVERDUE), default=None)
+        return Outlook(now, str(self.database.epoch), is_due, soon)
 
     async def unanswered(self, *, within: timedelta, limit: int) -> int:
         await self.host.reach("unanswered")

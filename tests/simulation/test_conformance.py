@@ -29,8 +29,10 @@ _OF_STORE = (
     "test_a_deadline_of_a_step_wakes_the_saga",
     "test_a_saga_to_be_planned_goes_only_to_those_who_know_its_type",
     "test_a_due_saga_goes_to_one_of_two_that_look_at_once",
-    "test_the_next_moment_to_wake_is_told",
-    "test_what_nobody_takes_for_long_is_no_reason_to_wake",
+    "test_the_outlook_tells_the_next_moment_to_wake",
+    "test_the_outlook_tells_whether_a_saga_is_due",
+    "test_the_outlook_is_of_the_epoch_that_transactions_are_in",
+    "test_what_nobody_takes_for_long_is_due_but_no_reason_to_wake",
     "test_a_notification_between_two_waits_is_not_lost",
     "test_without_a_notification_the_wait_ends_in_time",
 )

@@ -2,6 +2,7 @@
 
 import pytest
 
+from tests.simulation import sabotage_of_losses
 from tests.simulation.faults import Climate
 from tests.simulation.run import simulate
 from tests.simulation.sabotage import RULES
@@ -19,6 +20,15 @@ OF_OUTAGES = {
     "dead letter is stored before it is acknowledged",
     "doubtful commit is taken as done",
 }
+
+
+@pytest.mark.parametrize("rule", sabotage_of_losses.RULES)
+def test_without_this_rule_lost_commits_break_a_law(rule: str) -> None:
+    with sabotage_of_losses.RULES[rule]():
+        seeds = range(1, MOST_SEEDS + 1)
+        assert any(simulate(seed, lost_commits=True).breaches for seed in seeds), (
+            f"{MOST_SEEDS} seeds with lost commits did not notice that this is gone: {rule}"
+        )
 
 
 @pytest.mark.parametrize("rule", RULES)

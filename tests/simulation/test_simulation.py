@@ -12,6 +12,7 @@ from tests.simulation.run import simulate
 
 ROOT = Path(__file__).resolve().parents[2]
 SEEDS = 2000
+SEEDS_WITH_LOSSES = 150
 CHUNK = 100
 # Failures that are answered again and again, and messages that come twice, late or never.
 REPETITION = Climate(
@@ -24,6 +25,14 @@ def test_no_seed_breaks_a_law(first: int) -> None:
     for seed in range(first, first + CHUNK):
         outcome = simulate(seed)
         assert not outcome.breaches, f"make simulate SEED={seed}\n{outcome.report}"
+
+
+@pytest.mark.parametrize("first", range(1, SEEDS_WITH_LOSSES, CHUNK // 2))
+def test_no_seed_that_loses_commits_breaks_a_law(first: int) -> None:
+    for seed in range(first, first + CHUNK // 2):
+        outcome = simulate(seed, lost_commits=True)
+        told = f"python -m tests.simulation --lost-commits --seed {seed}"
+        assert not outcome.breaches, f"{told}\n{outcome.report}"
 
 
 def test_repetitions_break_no_law() -> None:
@@ -54,6 +63,17 @@ def test_another_process_tells_the_same_story() -> None:
             check=True,
         )
         assert done.stdout.decode() == mine
+
+
+def test_losses_are_followed_by_what_the_guide_asks_for() -> None:
+    told = "".join(simulate(seed, lost_commits=True).story for seed in range(1, 21))
+    for words in (
+        "fails over and loses",
+        "is missed, and asked for again",
+        "in doubt",
+        "reconcile repairs stale_letters",
+    ):
+        assert words in told
 
 
 def test_a_storm_has_every_fault_in_it() -> None:

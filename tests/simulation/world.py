@@ -17,11 +17,12 @@ from dlq_worker.intake import Intake
 from dlq_worker.planning import ReplayPolicy
 from dlq_worker.recovery import Recovery
 from messaging import codec
-from messaging.contract import CancelRequest, ReplyType, StartRequest
+from messaging.contract import EPOCH_HEADER, CancelRequest, ReplyType, StartRequest
 from messaging.errors import NotFound, Refused, SagaError, Unavailable
 from messaging.port import Outgoing, Receipt
 from messaging.topology import Names, Topology, installation
 from orchestrator.client import SagaClient
+from orchestrator.reconcile.findings import Finding
 from orchestrator.saga.flow import is_forward_exhausted
 from orchestrator.saga.state import Saga, Step, StepStatus
 from orchestrator.worker.service import Worker
@@ -29,7 +30,7 @@ from participants.context import Context
 from participants.guard import TOO_LATE
 from participants.replies import Replies
 from participants.runner import Runner
-from tests.simulation import faults
+from tests.simulation import aftermath, faults
 from tests.simulation.broker import Network, SimulatedBroker
 from tests.simulation.database import BEGINNING, Database, Key
 from tests.simulation.faults import Machine
@@ -63,7 +64,7 @@ class World:
         self.network.server.declare(_topology(self.network.names, scenario.delivery_limit))
         self.network.heard.append(self._hear)
         self.network.can_lose = self._can_be_lost
-        self.sagas_database.on_commit = self._tell_history
+        self.sagas_database.on_commit = self._on_commit
         self.services_database.on_commit = self._tell_effects
         self.bank = Bank(self)
         self.healed = asyncio.Event()
@@ -71,6 +72,11 @@ class World:
         self.outcomes_told: set[tuple[str, str]] = set()
         self.answers: dict[tuple[str, str], set[str]] = {}
         self.breaches: list[str] = []  # of rules that are watched while it runs
+        self.losses = 0  # how often the sagas' database has lost commits
+        self.attempts: dict[tuple[object, ...], int] = {}  # that commits have asked for
+        self.found: list[Finding] = []  # by the last `saga reconcile`, when all had come to rest
+        self.repairs: list[aftermath.Repair] = []
+        self.letters_told: set[tuple[str, str]] = set()  # of which sagas, and why
         self.machines = [
             self._machine("orchestrator-1", self._orchestrate),
             self._machine("orchestrator-2", self._orchestrate),
@@ -149,6 +155,11 @@ class World:
     def _fail_over(self, lost: float) -> None:
         count = self.sagas_database.fail_over(lost)
         self.story.tell(f"the database of the sagas fails over and loses {count} commits")
+        self.losses += 1
+        self.loop.later(self.chance.random() * 8, self._begin_looking)
+
+    def _begin_looking(self) -> None:
+        self.loop.launch(self.client.program, aftermath.look_for_sagas(self))
 
     def _heal(self) -> None:
         self.story.tell("everything is healed")
@@ -171,6 +182,11 @@ class World:
             if self.scenario.has_operator:
                 await self._operate()
             quiet = quiet + 1 if self.is_at_rest() else 0
+            if quiet == 2 and self.losses:
+                self.found = aftermath.findings(self)
+                repairs = await aftermath.repaired(self, self.found)
+                self.repairs += repairs
+                quiet = 0 if repairs else quiet
 
     def is_at_rest(self) -> bool:
         sagas = self.sagas()
@@ -287,6 +303,10 @@ class World:
 
     async def _order(self, order: Order) -> None:
         await asyncio.sleep(order.at)
+        await self.ask_for(order)
+        self.asked.add(order.saga_id)
+
+    async def ask_for(self, order: Order) -> None:
         if order.by_message:
             request = StartRequest(
                 saga_type=order.saga_type, saga_id=order.saga_id, data=order.data
@@ -297,7 +317,6 @@ class World:
                 lambda client: client.start(order.saga_type, order.data, saga_id=order.saga_id)
             )
             self.story.tell("is asked for through the database", order.saga_id)
-        self.asked.add(order.saga_id)
 
     async def _cancel(self, order: Order, at: float) -> None:
         await asyncio.sleep(at)
@@ -413,6 +432,9 @@ class World:
         names = self.network.names
         if message.exchange == names.events and receipt is Receipt.CONFIRMED:
             self.outcomes_told.add((message.correlation_id or "", message.type))
+        if message.exchange == names.dead and receipt is Receipt.CONFIRMED:
+            reason = str(message.headers.get("saga-reason"))
+            self.letters_told.add((message.correlation_id or "", reason))
         if message.exchange == names.replies and sender != "dlq-worker":
             self._keep_answer(message)
         if message.exchange == names.commands and sender.startswith("orchestrator"):
@@ -429,15 +451,22 @@ class World:
             answers |= {"definitely not"} if is_definite else set()
 
     def _check_committed(self, message: Outgoing) -> None:
-        """State, then message: no command leaves before the commit that asks for it."""
-        saga = self.sagas_database.table(SAGAS).get(message.correlation_id)
-        name, attempt = _step_in(message), int(message.headers["saga-attempt"])
-        step = next((step for step in saga.steps if step.name == name), None) if saga else None
-        back = message.headers["saga-direction"] == "compensation"
-        known = (step.compensation_attempts if back else step.attempts) if step else 0
-        if attempt > known:
+        """State, then message: no command leaves before the commit that asks for it, in the life
+        of the database that the command names. That commit may be lost by now."""
+        name, headers = _step_in(message), message.headers
+        asked = message.correlation_id, name, headers["saga-direction"], headers[EPOCH_HEADER]
+        if int(headers["saga-attempt"]) > self.attempts.get(asked, 0):
             text = f"{message.type} for {name} of {message.correlation_id} left before its commit"
             self.breaches.append(text)
+
+    def _on_commit(self, writes: Collection[tuple[Key, Any]]) -> None:
+        for (table, saga_id), saga in writes:
+            for step in saga.steps if table == SAGAS and saga else ():
+                counts = {"action": step.attempts, "compensation": step.compensation_attempts}
+                for direction, count in counts.items():
+                    key = saga_id, step.name, direction, saga.epoch
+                    self.attempts[key] = max(count, self.attempts.get(key, 0))
+        self._tell_history(writes)
 
     def _tell_history(self, writes: Collection[tuple[Key, Any]]) -> None:
         for (table, key), value in writes:

@@ -4,9 +4,11 @@ from collections.abc import AsyncIterator
 
 import pytest
 from sqlalchemy.ext.asyncio import AsyncEngine
+from store.recalling import begun, move
 
 from orchestrator.store.engines import database_url_of, postgres_engine
 from orchestrator.store.kept import Kept
+from orchestrator.store.postgres import PostgresStore
 from orchestrator.store.statements import Driver
 
 pytestmark = pytest.mark.postgres
@@ -65,6 +67,22 @@ async def test_only_these_avoid_to_read_whole_tables(engine: AsyncEngine) -> Non
     async with engine.connect() as other:
         setting = await other.exec_driver_sql("SHOW enable_seqscan")
         assert setting.scalar_one() == "on"
+
+
+async def test_what_is_saved_over_them_is_not_planned_each_time(empty_database_url: str) -> None:
+    store = PostgresStore(empty_database_url)
+    await store.upgrade()
+    await begun(store, *(f"saga-{number}" for number in range(50)))
+    async with store.reading() as connection:
+        await connection.exec_driver_sql("ANALYZE sagas")  # now it would seem to be worth it
+    for _ in range(20):
+        assert await move(store, "saga-7") == {"saga-7"}
+    async with store._kept.one() as driver:
+        asked = "SELECT custom_plans, generic_plans FROM pg_prepared_statements"
+        [(custom, generic)] = await (await driver.execute(asked)).fetchall()
+    await store.close()
+    assert custom == 0
+    assert generic > 10
 
 
 def taken_out(engine: AsyncEngine) -> int:

@@ -132,7 +132,7 @@ async def _purge_of_letters(store: PostgresStore) -> None:
 ASKED: dict[str, Callable[[PostgresStore], Awaitable[Any]]] = {
     "the clock": _clock,
     "the clock's start": _start_of_clock,
-    "the clock's sleep": lambda store: store.next_wake_at(),
+    "the clock's sleep": lambda store: store.outlook(),
     "the count of stuck sagas": lambda store: store.stuck(),
     "list": list_sagas,
     "list of a type": lambda store: list_sagas(store, saga_type="Order"),

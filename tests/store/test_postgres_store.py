@@ -72,9 +72,9 @@ async def test_a_server_that_falls_silent_is_unavailable_soon(
         proxy.freeze()
         for _ in range(2):  # over the connection that it has, and over a new one
             with pytest.raises(Unavailable):
-                await asyncio.wait_for(store.next_wake_at(), 10)
+                await asyncio.wait_for(store.outlook(), 10)
         proxy.thaw()
-        assert await store.next_wake_at() is None
+        assert (await store.outlook()).next_wake_at is None
         await store.close()
 
 

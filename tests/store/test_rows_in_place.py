@@ -78,7 +78,7 @@ async def test_whoever_comes_too_early_looks_again_in_time(store: PostgresStore)
         await transaction.execute(text("UPDATE sagas SET wake_at = now()"))
     async with store.transaction() as transaction:
         assert await transaction.lock_due(9, []) == []
-    assert await store.next_wake_at() == await _stored(store) == at + 6 * MINUTE
+    assert (await store.outlook()).next_wake_at == await _stored(store) == at + 6 * MINUTE
 
 
 async def test_many_steps_take_no_more_room_than_a_few(store: PostgresStore) -> None:

@@ -67,6 +67,8 @@ async def test_while_the_standby_only_reads_there_is_no_transaction_to_trust(
     with pytest.raises(Unavailable):
         async with store.transaction():
             pass
+    with pytest.raises(Unavailable):
+        await store.outlook()
     await store.close()
 
 
@@ -95,6 +97,22 @@ async def test_an_ordinary_role_reads_the_epoch_and_one_that_may_not_sees_new_ta
         assert await epoch_of(url) == "0-0-0"
         server.execute("CREATE TABLE sagas (saga_id text)")
         assert (await epoch_of(url)).startswith("0-0-1")
+
+
+async def test_an_outlook_tells_the_epoch_to_a_role_that_may_not_see_all_of_it() -> None:
+    with ChaosPostgres() as server:
+        store = PostgresStore(server.url)
+        await store.upgrade()
+        assert (await store.outlook()).epoch.startswith("00000001-")
+        await store.close()
+        server.execute("CREATE ROLE plain LOGIN PASSWORD 'plain'")
+        server.execute("GRANT SELECT ON sagas TO plain")
+        server.execute("REVOKE EXECUTE ON FUNCTION pg_control_system() FROM PUBLIC")
+        url = f"postgresql://plain:plain@{server.url.rpartition('@')[2]}"
+        store = PostgresStore(url)
+        assert (await store.outlook()).epoch == await epoch_of(url)
+        assert (await store.outlook()).epoch.startswith("0-0-")
+        await store.close()
 
 
 async def epoch_of(url: str) -> str:

@@ -170,7 +170,7 @@ def test_an_exhausted_compensation_is_retried_by_hand() -> None:
 
 def test_what_an_operator_may_not_do_is_refused() -> None:
     saga = given(Order).retry("reserve", refused="owes no retry")
-    saga.resolve("reserve", refused="nothing to resolve").expects("reserve")
+    saga.resolve("reserve", refused="is tried by itself now").expects("reserve")
 
 
 def test_a_duplicate_reply_changes_nothing() -> None:

@@ -10,6 +10,7 @@ from chassis.facts import DeadLettered, SagaAdvanced
 from messaging import codec
 from messaging.contract import CancelRequest, Direction
 from messaging.memory import MemoryServer
+from orchestrator.store.port import Outlook
 from orchestrator.worker import clock
 from tests.worker.stage import ON_EMBEDDED, ON_SERVERS, Desk, Stage, body_of, statuses
 
@@ -175,19 +176,19 @@ async def test_a_wall_clock_that_is_hours_ahead_does_not_make_the_worker_look_al
     stage: Stage, desk: Desk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     looks = 0
-    next_wake_at = stage.store.next_wake_at
+    outlook = stage.store.outlook
 
-    async def counted() -> datetime | None:
+    async def counted() -> Outlook:
         nonlocal looks
         looks += 1
-        return await next_wake_at()
+        return await outlook()
 
     class Ahead(datetime):
         @classmethod
         def now(cls, tz: tzinfo | None = None) -> Self:
             return super().now(tz) + timedelta(hours=2)
 
-    monkeypatch.setattr(stage.store, "next_wake_at", counted)
+    monkeypatch.setattr(stage.store, "outlook", counted)
     monkeypatch.setattr(clock, "datetime", Ahead)
     async with stage.working(poll_interval="10s"):
         await desk.start("trip-1")

@@ -231,6 +231,7 @@ function decode({ content, fields, properties }) {
     direction: headers["saga-direction"],
     attempt: headers["saga-attempt"] ?? 1,
     epoch: headers["saga-database-epoch"],
+    asked: headers["saga-database-epoch"],
     commandId: headers["saga-command-id"] ?? `${body.saga_id}|${body.step_name}`,
     data: body,
   };
@@ -274,7 +275,9 @@ function parse(content) {
 
 function replyMessage(command, { type, epoch = command.epoch, ...said }, headers = {}) {
   const echoed = { "saga-command-id": command.commandId, "saga-attempt": command.attempt };
-  if (epoch) echoed["saga-database-epoch"] = epoch;
+  // That of the step, and that of this command if it is another one.
+  const epochs = [...new Set([epoch, command.asked])].filter(Boolean).join(" ");
+  if (epochs) echoed["saga-database-epoch"] = epochs;
   if (typeof headers.traceparent === "string") echoed.traceparent = headers.traceparent;
   return {
     exchange: `${NAMESPACE}.replies`,

@@ -7,7 +7,7 @@ from chassis.settings import Settings
 from messaging.errors import SagaError
 from messaging.rabbit_permissions import Permissions, permissions
 from messaging.rabbitmq import BrokerFacts, probe, verify
-from messaging.topology import Names, TopologyMode, installation
+from messaging.topology import Names, Topology, TopologyMode
 from orchestrator.cli.checkup.finding import (
     Finding,
     misconfigured,
@@ -26,7 +26,9 @@ _MISSING: Final = " is missing"
 _OLDEST: Final = (3, 10)
 
 
-async def look_at_broker(settings: Settings, participants: Sequence[str]) -> list[Finding]:
+async def look_at_broker(
+    settings: Settings, participants: Sequence[str], topology: Topology
+) -> list[Finding]:
     url = settings.amqp_url.get_secret_value()
     if url.startswith("memory:"):
         return [well(BROKER, "the embedded broker, inside each process: nothing to look at")]
@@ -36,7 +38,7 @@ async def look_at_broker(settings: Settings, participants: Sequence[str]) -> lis
         findings = list(_of_facts(facts))
         allowed = await _allowed(url, names, participants)
         findings += _of_permissions(facts.user, allowed, settings.topology, names, participants)
-        differences = await verify(url, installation(names, participants))
+        differences = await verify(url, topology)
     except SagaError as error:
         return [problem_of(BROKER, error, _REACH)]
     may_declare = allowed.may_configure and settings.topology is TopologyMode.DECLARE
@@ -97,17 +99,18 @@ def _of_permissions(
 def _of_topology(
     differences: Sequence[str], participants: Sequence[str], *, may_declare: bool
 ) -> Iterator[Finding]:
+    declare = f"saga topology declare{' MODULE' if participants else ''}"
     missing = [each for each in differences if each.endswith(_MISSING)]
     absent = f"missing: {', '.join(each.removesuffix(_MISSING) for each in missing)}"
     for difference in differences:
         if difference not in missing:
-            remedy = "drain and delete it, then run `saga topology declare`"
+            remedy = f"drain and delete it, then run `{declare}`"
             yield misconfigured(TOPOLOGY, difference, remedy)
     if missing and may_declare:
-        remedy = "each program declares what it uses when it starts, or: saga topology declare"
+        remedy = f"each program declares what it uses when it starts, or: {declare}"
         yield warning(TOPOLOGY, absent, remedy)
     elif missing:
-        remedy = "run `saga topology declare` as a user who may"
+        remedy = f"run `{declare}` as a user who may"
         yield misconfigured(TOPOLOGY, absent, remedy)
     if not differences:
         seen = "all exchanges and queues are as they should be"

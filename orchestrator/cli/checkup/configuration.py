@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Final
 
 from chassis.settings import (
@@ -38,6 +38,14 @@ def look_at_settings() -> tuple[Settings | None, list[Finding]]:
         detail = f"SAGA_NAMESPACE={settings.namespace}, SAGA_TOPOLOGY={settings.topology}"
         findings.append(well(CHECK, detail))
     return settings, findings
+
+
+def inbox_url() -> str | None:
+    """Where participants keep their inbox, if this is the environment of some."""
+    with _heard(), suppress(ConfigurationError):
+        url = load(ParticipantSettings).inbox_url
+        return url.get_secret_value() if url else None
+    return None
 
 
 def _caution(sentence: str) -> Finding:

@@ -19,7 +19,7 @@ from orchestrator.store.tables import saga_history, sagas
 DATABASE: Final = "database"
 SCHEMA: Final = "schema"
 ROLE: Final = "role"
-_REACH: Final = "start it, or correct host, user, password and database in SAGA_DATABASE_URL"
+_REACH: Final = "start it, create it, or correct SAGA_DATABASE_URL: host, user, password, database"
 _APPEND_ONLY: Final = (saga_history, dead_letter_actions)
 _CHANGED: Final = (sagas, dead_letters, alerts, alert_deliveries)
 _NEEDS: Final = [

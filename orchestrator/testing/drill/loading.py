@@ -18,7 +18,7 @@ def load_drills(
     targets: Sequence[str], inputs: Inputs | None = None, *, is_guarded: bool = True
 ) -> Sequence[Drill]:
     """The drills in the modules. Where there is none, each saga in them is drilled with all
-    services in them; then `inputs` has to say with which data.
+    services in them, with the data of `inputs`, or else of its own examples.
 
     Raises ConfigurationError for what cannot be imported or is not there, DefinitionError for
     a definition or a drill that is wrong.
@@ -47,16 +47,20 @@ def _made_of(targets: Sequence[str], inputs: Inputs) -> Sequence[Drill]:
             f"{', '.join(targets)}: there is no Drill in it, and no saga; name a module that has"
             " a Drill, or modules with a saga and its services"
         )
-    if not inputs:
-        raise ConfigurationError(
-            f"{', '.join(sagas)}: with which data is it to be drilled? Give --data, or write a"
-            " Drill: docs/guides/drilling-a-saga.md"
-        )
     services = [each for target in targets for each in _found_in(target, Participant)]
     return [
-        Drill(saga=each, services=list(dict.fromkeys(services)), inputs=inputs)
+        Drill(saga=each, services=list(dict.fromkeys(services)), inputs=inputs or _examples(each))
         for each in load_definitions(sagas).definitions
     ]
+
+
+def _examples(definition: SagaOrchestrator) -> Inputs:
+    if not definition.examples:
+        raise ConfigurationError(
+            f"{definition.saga_type}: with which data is it to be drilled? Declare examples, give"
+            " --data, or write a Drill: docs/guides/drilling-a-saga.md"
+        )
+    return {f"example {number}": data for number, data in enumerate(definition.examples, 1)}
 
 
 def _has_saga(target: str) -> bool:
