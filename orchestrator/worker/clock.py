@@ -77,12 +77,14 @@ class Clock:
         self._epoch: str | None = None  # in which no saga is in doubt that has not been woken
         self._database_told: tuple[datetime, float] | None = None  # its time, at the loop's
         self._sleeps_until = _NEVER
-        self._is_asked = False  # since the last look began
+        self._announced = _NEVER  # the earliest moment since the last look began
+        self._is_asked = False  # to look at once, since sagas were last moved
         self._woken = asyncio.Event()
 
     def wake_by(self, moment: datetime) -> None:
         """Something will be due then: look at the latest at that time."""
         self._is_asked |= moment == AT_ONCE
+        self._announced = min(self._announced, moment)
         if moment < self._sleeps_until:
             self._woken.set()
 
@@ -129,6 +131,7 @@ class Clock:
         return await self._look()
 
     async def _look(self) -> Outlook:
+        self._announced = _NEVER  # what was announced before is saved, and will be seen
         outlook = await self._store.outlook()
         self._database.found()
         self._database_told = outlook.now, asyncio.get_running_loop().time()
@@ -284,8 +287,8 @@ class Clock:
         """Until the next saga is due, at most the poll interval."""
         if not self._may_tick():
             return min(self._poll, 0.2)
-        due, now = outlook.next_wake_at, self._now()
-        if due is None:
+        due, now = min(outlook.next_wake_at or _NEVER, self._announced), self._now()
+        if due == _NEVER:
             return self._poll
         # Only a guess of when to look: what is due the database says.
         seconds = (due - now).total_seconds() if now else 0.0

@@ -12,7 +12,7 @@ from messaging.contract import CancelRequest, Direction
 from messaging.memory import MemoryServer
 from orchestrator.store.port import Outlook
 from orchestrator.worker import clock
-from tests.worker.stage import ON_EMBEDDED, ON_SERVERS, Desk, Stage, body_of, statuses
+from tests.worker.stage import ON_EMBEDDED, ON_SERVERS, SECONDS, Desk, Stage, body_of, statuses
 
 
 async def test_a_saga_started_by_message_does_its_steps_in_order(stage: Stage, desk: Desk) -> None:
@@ -170,6 +170,39 @@ async def test_a_short_pause_is_not_drawn_out_to_the_next_look(stage: Stage, des
         again = await desk.carry_out("TestService")
         assert await desk.ends("trip-1") == "failed"
     assert again.attempt == 2
+
+
+async def test_what_is_announced_while_the_clock_looks_is_not_overlooked(
+    stage: Stage, desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    outlook, has_read, may_go_on = stage.store.outlook, asyncio.Event(), asyncio.Event()
+    is_slow = False
+
+    async def slow() -> Outlook:
+        read = await outlook()
+        later = read.now + timedelta(seconds=60)
+        is_idle = not read.is_due and (read.next_wake_at or later) >= later
+        if is_idle and is_slow:
+            has_read.set()
+            await may_go_on.wait()
+        return read
+
+    monkeypatch.setattr(stage.store, "outlook", slow)
+    async with stage.working(poll_interval="60s"):
+        await asyncio.sleep(1.5)  # until the clock has caught up
+        is_slow = True
+        await desk.start("trip-1", "HastyTrip")
+        await desk.carry_out("TestService")
+        await desk.command("OtherService")
+        assert (await desk.command("TestService")).direction is Direction.COMPENSATION
+        async with asyncio.timeout(SECONDS):
+            await has_read.wait()  # of a time when trip-2 was unknown
+        await desk.start("trip-2", "HastyTrip")
+        await desk.carry_out("TestService")
+        await desk.command("OtherService")
+        may_go_on.set()
+        assert (await desk.carry_out("TestService")).direction is Direction.COMPENSATION
+        assert await desk.ends("trip-2") == "failed"
 
 
 async def test_a_wall_clock_that_is_hours_ahead_does_not_make_the_worker_look_all_the_time(
