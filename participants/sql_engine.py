@@ -10,6 +10,7 @@ from sqlalchemy.exc import ArgumentError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlalchemy.pool import ConnectionPoolEntry
 
+from chassis import sqlite
 from chassis.urls import checked_database_url, masked
 from messaging.errors import ConfigurationError
 from participants.postgres_dialect import DRIVER, PatientConnection
@@ -81,7 +82,11 @@ def _sqlite_engine(file: str) -> AsyncEngine:
             f"the folder {str(folder)!r} of SAGA_INBOX_URL's SQLite database does not exist;"
             " create it, or set SAGA_INBOX_URL to another file"
         )
-    engine = create_async_engine(f"sqlite+aiosqlite:///{file}", hide_parameters=True)
+    engine = create_async_engine(
+        f"sqlite+aiosqlite:///{file}",
+        connect_args={"factory": sqlite.Connection},
+        hide_parameters=True,
+    )
     event.listen(engine.sync_engine, "connect", _prepare_sqlite)
     event.listen(engine.sync_engine, "begin", _begin_sqlite)
     return engine

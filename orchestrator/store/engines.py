@@ -17,6 +17,7 @@ from sqlalchemy.exc import ArgumentError, InvalidatePoolError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlalchemy.pool import ConnectionPoolEntry
 
+from chassis import sqlite
 from chassis.patience import ImpatientConnection
 from chassis.urls import masked
 from messaging.errors import ConfigurationError
@@ -152,7 +153,8 @@ def sqlite_engine(url: URL, *, is_durable: bool = True) -> AsyncEngine:
     update without an error. With `sqlite_begin=None` there is no transaction.
     """
     _refuse_missing_folder(url)
-    engine = create_async_engine(url, hide_parameters=True)
+    connect_args = {"factory": sqlite.Connection}
+    engine = create_async_engine(url, connect_args=connect_args, hide_parameters=True)
     prepare = partial(_prepare_sqlite, _DURABLE if is_durable else _FAST)
     event.listen(engine.sync_engine, "connect", prepare)
     event.listen(engine.sync_engine, "begin", _begin_sqlite)
