@@ -84,17 +84,19 @@ class _Program:
         if self._is_asked_to_stop:
             self._stopping.set()  # the signal was faster than the loop
         main = asyncio.ensure_future(self._main(self._stopping))
-        watchdog = asyncio.create_task(systemd.feed_watchdog(), name="watchdog")
-        stalls = asyncio.create_task(watch_loop(), name="stalls")
-        asked_to_stop = asyncio.create_task(self._stopping.wait(), name="stop signal")
+        beside = [
+            asyncio.create_task(systemd.feed_watchdog(), name="watchdog"),
+            asyncio.create_task(watch_loop(), name="stalls"),
+            asked_to_stop := asyncio.create_task(self._stopping.wait(), name="stop signal"),
+        ]
         try:
             await asyncio.wait({main, asked_to_stop}, return_when=asyncio.FIRST_COMPLETED)
             return await self._drained(main)
         finally:
-            watchdog.cancel()
-            stalls.cancel()
-            asked_to_stop.cancel()
+            for task in beside:
+                task.cancel()
             self._end_within(_CANCELLATION + 1)  # threads and other tasks may still hang
+            await _end_the_rest()
 
     async def _drained(self, main: "asyncio.Future[None]") -> ExitCode:
         """Wait for `main` to end by itself; cancel it when it takes too long."""
@@ -153,6 +155,18 @@ async def _watched(name: str, service: Coroutine[Any, Any, None], stopping: asyn
     await service
     if not stopping.is_set():
         raise SagaError(f"{name} ended although nobody had asked it to")
+
+
+async def _end_the_rest() -> None:
+    """Tasks that are left, and those that they begin when they end: client libraries do so."""
+    deadline = asyncio.get_running_loop().time() + _CANCELLATION
+    while rest := asyncio.all_tasks() - {asyncio.current_task()}:
+        seconds = deadline - asyncio.get_running_loop().time()
+        if seconds <= 0:
+            return
+        for task in rest:
+            task.cancel()
+        await asyncio.wait(rest, timeout=seconds)
 
 
 def _result(main: "asyncio.Future[None]") -> ExitCode:

@@ -210,6 +210,29 @@ def test_each_configuration_problem_has_a_line_of_its_own(start: Start) -> None:
     ]
 
 
+def test_a_task_that_a_library_leaves_behind_ends_without_a_word(start: Start) -> None:
+    program = start("""
+        async def closes():
+            lock = asyncio.Lock()
+            async with lock:
+                await asyncio.sleep(60)
+
+        async def serves():
+            try:
+                await asyncio.sleep(60)
+            finally:
+                serves.last = asyncio.create_task(closes())
+                await asyncio.sleep(0)
+
+        async def main(stopping):
+            serves.first = asyncio.create_task(serves())
+            await asyncio.sleep(0)
+            raise ConfigurationError("one")
+    """)
+    code, log = program.end()
+    assert (code, [record["event"] for record in log]) == (78, ["ConfigurationError: one"])
+
+
 def test_a_failing_service_ends_the_program_with_its_error(start: Start) -> None:
     program = start("""
         async def fails():
