@@ -7,7 +7,8 @@ nobody acknowledges: a proxy in between, or a server that is frozen, does that f
 import asyncio
 import os
 import socket
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import psycopg
@@ -19,11 +20,18 @@ class ImpatientConnection(psycopg.AsyncConnection[Any]):
     patience: float | None = 10.0  # seconds for an answer; None: waits for ever
 
     async def wait(self, *arguments: Any, **named: Any) -> Any:
-        if self.patience is None:
+        with self.impatiently():
             return await super().wait(*arguments, **named)
+
+    @contextmanager
+    def impatiently(self) -> Iterator[None]:
+        """Whatever waits here for the server waits no longer than that."""
+        if self.patience is None:
+            yield
+            return
         timer = asyncio.get_running_loop().call_later(self.patience, self._hang_up)
         try:
-            return await super().wait(*arguments, **named)
+            yield
         finally:
             timer.cancel()
 

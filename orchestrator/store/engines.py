@@ -126,10 +126,14 @@ def _has_arrived(descriptor: int) -> bool:
     return bool(looking.poll(0))
 
 
-def _connection_class(url: URL) -> type[psycopg.AsyncConnection[Any]]:
+class _PatientConnection(ImpatientConnection):
+    patience = None
+
+
+def _connection_class(url: URL) -> type[ImpatientConnection]:
     """The server ends a statement after 5 s; who says otherwise is ready to wait."""
     is_patient = "statement_timeout" in str(url.query.get("options", ""))
-    return psycopg.AsyncConnection if is_patient else ImpatientConnection
+    return _PatientConnection if is_patient else ImpatientConnection
 
 
 def _prepare_postgres(connection: DBAPIConnection, _: ConnectionPoolEntry) -> None:

@@ -7,6 +7,8 @@ from typing import Final, cast
 import psycopg
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
+from chassis.patience import ImpatientConnection
+from orchestrator.store.direct import Line
 from orchestrator.store.engines import is_lost
 from orchestrator.store.errors import is_not_prepared
 from orchestrator.store.statements import Driver
@@ -24,20 +26,20 @@ class Kept:
 
     def __init__(self, engine: AsyncEngine) -> None:
         self._engine = engine
-        self._idle: list[tuple[AsyncConnection, Driver]] = []
+        self._idle: list[tuple[AsyncConnection, Line]] = []
 
     @asynccontextmanager
-    async def one(self) -> AsyncIterator[Driver]:
+    async def one(self) -> AsyncIterator[Line]:
         """A connection that nobody else uses meanwhile. After an error it is given up."""
-        connection, driver = await self._take()
+        connection, line = await self._take()
         try:
-            async with given_up_if_lost(connection, driver):
-                yield driver
+            async with given_up_if_lost(connection, line.driver):
+                yield line
         except BaseException:
             await _give_up(connection)
             raise
         if len(self._idle) < _KEPT:
-            self._idle.append((connection, driver))
+            self._idle.append((connection, line))
         else:
             await _give_up(connection)
 
@@ -46,11 +48,11 @@ class Kept:
             connection, _ = self._idle.pop()
             await _give_up(connection)
 
-    async def _take(self) -> tuple[AsyncConnection, Driver]:
+    async def _take(self) -> tuple[AsyncConnection, Line]:
         while self._idle:
-            connection, driver = self._idle.pop()
-            if not is_lost(driver):
-                return connection, driver
+            connection, line = self._idle.pop()
+            if not is_lost(line.driver):
+                return connection, line
             await _give_up(connection)
         connection = await self._engine.connect()
         try:
@@ -59,7 +61,7 @@ class Kept:
         except BaseException:
             await _give_up(connection)
             raise
-        return connection, driver
+        return connection, Line(driver)
 
 
 async def _give_up(connection: AsyncConnection) -> None:
@@ -68,10 +70,10 @@ async def _give_up(connection: AsyncConnection) -> None:
     await connection.close()
 
 
-async def driver_of(connection: AsyncConnection) -> Driver:
+async def driver_of(connection: AsyncConnection) -> ImpatientConnection:
     """The driver's own connection behind it."""
     raw = await connection.get_raw_connection()
-    return cast("Driver", raw.driver_connection)
+    return cast("ImpatientConnection", raw.driver_connection)
 
 
 @asynccontextmanager

@@ -19,6 +19,7 @@ from messaging.errors import Unavailable
 from orchestrator.saga.state import Decision, Saga
 from orchestrator.store import statements
 from orchestrator.store.arrays import Array
+from orchestrator.store.at_once import AtOnce, Question, Stored, stored_by
 from orchestrator.store.database import (
     STUCK_AFTER,
     DatabaseStore,
@@ -30,7 +31,7 @@ from orchestrator.store.errors import translated
 from orchestrator.store.kept import Kept, driver_of, given_up_if_lost
 from orchestrator.store.listener import CHANNEL, Listener
 from orchestrator.store.port import Outlook, Recalled
-from orchestrator.store.recalled import AtOnce, PostgresRecalled, Reading, last_reading
+from orchestrator.store.recalled import PostgresRecalled, Reading, last_reading
 from orchestrator.store.remembered import Mark, Remembered
 from orchestrator.store.rows import SagaRow, row_of, saga_from
 from orchestrator.store.statements import Driver
@@ -146,7 +147,7 @@ class PostgresStore(DatabaseStore):
         super().__init__(engine, stuck_after=stuck_after)
         self._listener = Listener(postgres_arguments(url))
         self._epoch = _EPOCH
-        self._at_once = AtOnce.by(_EPOCH)
+        self._at_once = AtOnce(_EPOCH)
         self._kept = Kept(engine)
         self._remembered = Remembered()
         self._reading: Reading | None = None
@@ -205,19 +206,17 @@ class PostgresStore(DatabaseStore):
         if reading is None or not reading.is_believed():
             return None
         known = memory.recall(saga_ids, epoch=reading.epoch) if memory.is_ours_alone else {}
-        return PostgresRecalled(known, reading, memory, by=self._at_once, fetch=self._fetch_at_once)
+        return PostgresRecalled(known, reading, memory, by=self._at_once, ask=self._ask_at_once)
 
-    async def _fetch_at_once(
-        self, statement: bytes, values: statements.Values
-    ) -> tuple[int, Sequence[str]]:
-        """Its transaction's number, and the ids that it has stored. The clock is read as well."""
-        async with self._kept.one() as driver:
+    async def _ask_at_once(self, question: Question) -> Stored | None:
+        """The clock is read as well."""
+        async with self._kept.one() as line:
             asked_at = monotonic()
-            [(xmin, now, stored)] = await statements.fetch(driver, statement, values)
+            stored = stored_by(await line.ask(*question))
         if stored and self._reading is not None:  # else it may be another epoch by now
-            reading = Reading(now, self._reading.epoch, asked_at)
+            reading = Reading(stored.now, self._reading.epoch, asked_at)
             self._reading = last_reading(self._reading, reading)
-        return xmin, stored
+        return stored
 
     async def _begin(self, connection: AsyncConnection, driver: Driver) -> tuple[datetime, str]:
         asked_at = monotonic()
@@ -233,7 +232,7 @@ class PostgresStore(DatabaseStore):
             if not isinstance(getattr(error, "orig", error), _UNTOLD):
                 raise
             self._epoch = _ONLY_TABLE
-            self._at_once = AtOnce.by(_ONLY_TABLE)
+            self._at_once = AtOnce(_ONLY_TABLE)
             await connection.exec_driver_sql("ROLLBACK")
             return await ask(self._epoch)
 

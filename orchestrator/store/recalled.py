@@ -12,7 +12,7 @@ from typing import Final, NamedTuple
 
 from orchestrator.saga.locking import has_let_go
 from orchestrator.saga.state import Decision, Saga
-from orchestrator.store import statements
+from orchestrator.store.at_once import AtOnce, Question, Stored
 from orchestrator.store.errors import translated
 from orchestrator.store.remembered import Mark, Remembered
 from orchestrator.store.rows import row_of
@@ -20,7 +20,7 @@ from orchestrator.store.rows import row_of
 _BELIEVED: Final = 10.0  # seconds
 _AT_ONCE: Final = 0.5  # seconds: an answer that took longer says too little about the time
 
-Fetch = Callable[[bytes, statements.Values], Awaitable[tuple[int, Sequence[str]]]]
+Ask = Callable[[Question], Awaitable[Stored | None]]
 
 
 class Reading(NamedTuple):
@@ -50,17 +50,6 @@ def last_reading(known: Reading | None, new: Reading) -> Reading | None:
     return known if known is not None and known.epoch == new.epoch else None
 
 
-class AtOnce(NamedTuple):
-    """The two statements, for one way to ask for the epoch."""
-
-    insert: bytes
-    save: bytes
-
-    @classmethod
-    def by(cls, epoch: str) -> "AtOnce":
-        return cls(statements.insert_at_once(epoch), statements.save_at_once(epoch))
-
-
 class PostgresRecalled:
     """Sagas in memory, and how to save them. See `port.Recalled` for what it promises."""
 
@@ -71,7 +60,7 @@ class PostgresRecalled:
         remembered: Remembered,
         *,
         by: AtOnce,
-        fetch: Fetch,
+        ask: Ask,
     ) -> None:
         self.now = reading.time()
         self.epoch = reading.epoch
@@ -79,7 +68,7 @@ class PostgresRecalled:
         self._known = known
         self._remembered = remembered
         self._by = by
-        self._fetch = fetch
+        self._ask = ask
 
     async def save(self, new: Sequence[Decision], changed: Sequence[Decision]) -> Collection[str]:
         with translated():
@@ -91,8 +80,8 @@ class PostgresRecalled:
         # In id order, as everywhere: two workers that insert the same ids must not deadlock.
         ordered = sorted(decisions, key=lambda decision: decision.saga.saga_id)
         rows = [row_of(decision.saga) for decision in ordered]
-        values = statements.insertion_at_once(rows, ordered, self.epoch, self.now)
-        return await self._store(self._by.insert, values, ordered)
+        question = self._by.insertion(rows, ordered, self.epoch, self.now)
+        return await self._store(question, ordered)
 
     async def _save(self, decisions: Sequence[Decision]) -> Collection[str]:
         if not decisions:
@@ -103,19 +92,19 @@ class PostgresRecalled:
             for decision, (_, saga) in zip(decisions, known, strict=True)
         ]
         marks = [mark for mark, _ in known]
-        values = statements.saving_at_once(rows, decisions, marks, self.epoch, self.now)
-        stored = await self._store(self._by.save, values, decisions)
+        question = self._by.saving(rows, decisions, marks, self.epoch, self.now)
+        stored = await self._store(question, decisions)
         self._remembered.has_found(len(stored), of=len(decisions))
         return stored
 
-    async def _store(
-        self, statement: bytes, values: statements.Values, decisions: Sequence[Decision]
-    ) -> Collection[str]:
-        xmin, stored = await self._fetch(statement, values)
+    async def _store(self, question: Question, decisions: Sequence[Decision]) -> Collection[str]:
+        stored = await self._ask(question)
+        if stored is None:
+            return ()
         sagas = {decision.saga.saga_id: decision.saga for decision in decisions}
-        written = [(xmin, sagas[saga_id]) for saga_id in stored]
+        written = [(stored.xmin, sagas[saga_id]) for saga_id in stored.saga_ids]
         self._remembered.keep(written, epoch=self.epoch)
-        return set(stored)
+        return set(stored.saga_ids)
 
 
 def alone(decisions: Sequence[Decision]) -> Sequence[Decision]:

@@ -8,13 +8,13 @@ from store.sagas import advanced, decided, load, running, until_one_waits
 
 from orchestrator.saga.state import Decision
 from orchestrator.store import postgres
+from orchestrator.store.at_once import AtOnce
 from orchestrator.store.port import Recalled
 from orchestrator.store.postgres import PostgresStore
-from orchestrator.store.recalled import AtOnce
 
 Stores = tuple[PostgresStore, PostgresStore]
 # Stands still when it has begun, until the test lets go of the lock.
-HESITATING = AtOnce.by(f"CASE WHEN pg_advisory_xact_lock(7) IS NOT NULL THEN {postgres._EPOCH} END")
+HESITATING = AtOnce(f"CASE WHEN pg_advisory_xact_lock(7) IS NOT NULL THEN {postgres._EPOCH} END")
 
 
 async def begun(store: PostgresStore, *saga_ids: str) -> None:

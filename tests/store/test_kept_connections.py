@@ -23,10 +23,10 @@ async def engine(empty_database_url: str) -> AsyncIterator[AsyncEngine]:
 
 async def test_a_connection_is_taken_out_once(engine: AsyncEngine) -> None:
     kept = Kept(engine)
-    async with kept.one() as driver:
-        first = driver.info.backend_pid
-    async with kept.one() as driver:
-        assert driver.info.backend_pid == first
+    async with kept.one() as line:
+        first = line.driver.info.backend_pid
+    async with kept.one() as line:
+        assert line.driver.info.backend_pid == first
     await kept.close()
 
 
@@ -49,20 +49,20 @@ async def test_after_an_error_a_connection_is_kept_no_longer(engine: AsyncEngine
 
 async def test_one_that_the_server_has_closed_is_replaced(engine: AsyncEngine) -> None:
     kept = Kept(engine)
-    async with kept.one() as driver:
-        first = driver.info.backend_pid
+    async with kept.one() as line:
+        first = line.driver.info.backend_pid
     async with engine.connect() as other:
         await other.exec_driver_sql(f"SELECT pg_terminate_backend({first}, 5000)")
-    async with kept.one() as driver:
-        assert driver.info.backend_pid != first
-        assert await setting_of(driver) == "off"
+    async with kept.one() as line:
+        assert line.driver.info.backend_pid != first
+        assert await setting_of(line.driver) == "off"
     await kept.close()
 
 
 async def test_only_these_avoid_to_read_whole_tables(engine: AsyncEngine) -> None:
     kept = Kept(engine)
-    async with kept.one() as driver:
-        assert await setting_of(driver) == "off"
+    async with kept.one() as line:
+        assert await setting_of(line.driver) == "off"
     await kept.close()
     async with engine.connect() as other:
         setting = await other.exec_driver_sql("SHOW enable_seqscan")
@@ -77,9 +77,9 @@ async def test_what_is_saved_over_them_is_not_planned_each_time(empty_database_u
         await connection.exec_driver_sql("ANALYZE sagas")  # now it would seem to be worth it
     for _ in range(20):
         assert await move(store, "saga-7") == {"saga-7"}
-    async with store._kept.one() as driver:
+    async with store._kept.one() as line:
         asked = "SELECT custom_plans, generic_plans FROM pg_prepared_statements"
-        [(custom, generic)] = await (await driver.execute(asked)).fetchall()
+        [(custom, generic)] = await (await line.driver.execute(asked)).fetchall()
     await store.close()
     assert custom == 0
     assert generic > 10

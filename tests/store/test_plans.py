@@ -1,7 +1,8 @@
 """What the programs ask all the time reads few rows, however many lie in the tables."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+import json
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from datetime import timedelta
 from typing import Any
 from uuid import uuid4
@@ -17,11 +18,11 @@ from dlq_worker.letters import due_letters, open_by_reason
 from dlq_worker.listing import LetterFilter, list_letters
 from dlq_worker.purging import old_letters
 from orchestrator.saga.state import SagaState
-from orchestrator.store.kept import driver_of
+from orchestrator.store import direct
+from orchestrator.store.at_once import Question
 from orchestrator.store.postgres import PostgresStore
 from orchestrator.store.purging import Purge, count_old, old_sagas
 from orchestrator.store.queries import list_sagas, show_saga
-from orchestrator.store.statements import fetch
 
 pytestmark = pytest.mark.postgres
 
@@ -182,23 +183,26 @@ async def test_no_question_reads_more_than_is_live_or_asked_for(
         assert sum(map(_rows_read, plan)) <= FEW, statement[:1000]
 
 
-async def test_saving_at_once_reads_the_rows_that_it_saves(grown: PostgresStore) -> None:
-    ids = [f"at-once-{number}" for number in range(100)]
+@pytest.mark.parametrize("number", [1, 100], ids=["alone", "together"])
+async def test_saving_at_once_reads_the_rows_that_it_saves(
+    grown: PostgresStore, number: int
+) -> None:
+    ids = [f"at-once-{number}-{each}" for each in range(number)]
     async with grown.transaction() as transaction:
         at, epochs = transaction.now, (transaction.epoch,)
         await transaction.insert([decided(running(each, at, epochs=epochs)) for each in ids])
     recalled: Any = grown.recalled(ids)
     plans: list[Any] = []
 
-    async def explain(statement: bytes, values: Any) -> tuple[int, Sequence[str]]:
-        async with grown.reading() as connection:
-            driver = await driver_of(connection)
-            explained = b"EXPLAIN (ANALYZE, FORMAT JSON) " + statement
-            [(plan,)] = await fetch(driver, explained, values)
-        plans.extend(_nodes(plan[0]["Plan"]))
-        return 0, ()
+    async def explain(question: Question) -> None:
+        statement, values = question
+        explained = b"EXPLAIN (ANALYZE, FORMAT JSON) " + statement.text
+        async with grown._kept.one() as line:
+            answer = await line.ask(direct.Statement(explained, statement.types), values)
+        [plan] = json.loads(answer.get_value(0, 0) or b"")
+        plans.extend(_nodes(plan["Plan"]))
 
-    recalled._fetch = explain
+    recalled._ask = explain
     await recalled.save((), [advanced(saga, recalled.now) for saga in recalled.sagas.values()])
     of_sagas = [node for node in plans if node.get("Relation Name") == "sagas"]
     assert {node["Actual Rows"] for node in of_sagas if node["Node Type"] == "Index Scan"} == {1}

@@ -38,9 +38,9 @@ async def test_another_s_prepared_statement_is_in_the_way_only_once(stores: Stor
     """As behind a pooler that hands the server's connections out by the transaction."""
     first, _ = stores
     await begun(first, "one")
-    async with first._kept.one() as driver:
+    async with first._kept.one() as line:
         for number in range(10):
-            await driver.execute(f"PREPARE _pg3_{number} AS SELECT 1".encode())
+            await line.driver.execute(f"PREPARE countermand_{number} AS SELECT 1".encode())
     with pytest.raises(Unavailable, match="pool sessions"):
         await often(lambda: move(first, "one"))
     assert await often(lambda: move(first, "one"))
