@@ -120,6 +120,7 @@ class FactLog:
             detail=fact.detail,
             message_id=fact.message_id,
             saga_id=fact.saga_id,
+            **{_TRACEBACK: fact.traceback},
         )
 
     def _dead_lettered(self, fact: DeadLettered) -> None:

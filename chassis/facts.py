@@ -61,6 +61,7 @@ class MessageRejected:
     detail: str
     message_id: str | None = None
     saga_id: str | None = None  # as the message says, if it does
+    traceback: str | None = None  # of a handler that raised what nobody foresaw
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

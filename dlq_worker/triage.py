@@ -15,7 +15,7 @@ from messaging.contract import (
     participant_of,
 )
 from messaging.errors import ProtocolError
-from messaging.events import decode_event
+from messaging.events import HANDLER_FAILED, decode_event
 from messaging.port import Delivery
 from orchestrator.saga.state import Saga, SagaState, Step, StepStatus
 from orchestrator.store.event_log import Standing
@@ -83,10 +83,6 @@ PERSONAL_REASONS: Final = {
     "unauthorised": CallPerson("a message came from a user who may not send it"),
 }
 """Rejections that say something about the sender, not about the message."""
-
-
-HANDLER_FAILED: Final = "handler_failed"
-"""Why a choreographed service rejects an event that is as it should be."""
 
 
 def triage(letter: DeadLetter, saga: Saga | None, choreographed: Standing | None = None) -> Verdict:

@@ -36,6 +36,9 @@ HEADERS: Final = (
 )
 """Every header of an event, such as a replay has to keep."""
 
+HANDLER_FAILED: Final = "handler_failed"
+"""Why a service rejects an event that is as it should be: its handler fails again and again."""
+
 MAX_CAUSES: Final = 16 * 1024  # characters
 _ID: Final = re.compile(r"[A-Za-z0-9._:@-]{1,200}")
 _LONGEST_QUIET: Final = 366 * 24 * 3600

@@ -10,6 +10,7 @@ from chassis.facts import CommandHandled, MessageRejected
 from messaging.codec import decode_command, encode_reply, rejected
 from messaging.contract import Command
 from messaging.errors import ProtocolError
+from messaging.events import HANDLER_FAILED
 from messaging.port import Delivery
 from messaging.topology import Names
 from participants.execution import Answer
@@ -73,9 +74,16 @@ def rejection_of(names: Names, delivery: Delivery, error: ProtocolError) -> Sett
         detail=error.detail,
         message_id=delivery.message_id,
         saga_id=delivery.correlation_id,
+        traceback=_traceback_behind(error),
     )
     message = rejected(names, delivery, error.reason, error.detail)
     return Settlement(delivery=delivery, message=message, fact=fact)
+
+
+def _traceback_behind(error: ProtocolError) -> str | None:
+    """Of the handler, if it is not the message that is to blame."""
+    cause = error.__cause__ if error.reason == HANDLER_FAILED else None
+    return traceback_of(cause) if isinstance(cause, Exception) else None
 
 
 def _handler_for(command: Command, participant: Participant) -> Handler:

@@ -13,7 +13,8 @@ from messaging.errors import NotFound, ProtocolError, SagaError
 from messaging.limits import check_result
 from messaging.texts import within
 
-_CALLER: Final = "participants.signatures"  # what calls handlers
+# What calls handlers.
+_CALLERS: Final = frozenset({"participants.signatures", "participants.choreography.reactions"})
 _MAX_FRAMES: Final = 20
 
 
@@ -131,7 +132,7 @@ def _from_handler(error: BaseException) -> TracebackType | None:
     """The traceback behind the last call of a handler; all of it, if there is none."""
     found = trace = error.__traceback__
     while trace:
-        if trace.tb_frame.f_globals.get("__name__") == _CALLER:
+        if trace.tb_frame.f_globals.get("__name__") in _CALLERS:
             found = trace.tb_next
         trace = trace.tb_next
     return found

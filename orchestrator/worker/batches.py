@@ -271,4 +271,5 @@ def _rejected(delivery: Delivery, error: ProtocolError) -> MessageRejected:
         reason=error.reason,
         detail=error.detail,
         message_id=delivery.message_id,
+        saga_id=delivery.correlation_id,
     )

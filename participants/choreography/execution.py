@@ -12,7 +12,7 @@ from chassis import tracing
 from chassis.failpoints import Failpoint, reach
 from messaging.contract import MAX_ERROR_BYTES
 from messaging.errors import DefinitionError, NotFound, ProtocolError, Unavailable
-from messaging.events import Event, encode_event, event_id_for, following
+from messaging.events import HANDLER_FAILED, Event, encode_event, event_id_for, following
 from messaging.limits import check_result
 from messaging.port import Outgoing
 from messaging.texts import within
@@ -88,7 +88,7 @@ class EventExecutor:
         except (Unavailable, ProtocolError):
             raise
         except Exception as error:
-            raise ProtocolError("handler_failed", text_of(error)) from error
+            raise ProtocolError(HANDLER_FAILED, text_of(error)) from error
 
     async def _try_once(self, heard: Heard) -> Done:
         event, service = heard.event, self._choreography.name
@@ -127,7 +127,7 @@ class EventExecutor:
         event, fails = heard.event, heard.reaction.fails
         if fails is None:
             detail = f"{failure.error}; no fails= says which event tells the others"
-            raise ProtocolError("handler_failed", within(detail, MAX_ERROR_BYTES))
+            raise ProtocolError(HANDLER_FAILED, within(detail, MAX_ERROR_BYTES))
         error = within(failure.error, MAX_ERROR_BYTES)
         emitted = self._emitted(event, [Emit(fails, {"error": error})])
         async with self._log.claim(self._choreography.name, event.saga_id) as claim:

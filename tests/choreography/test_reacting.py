@@ -1,9 +1,11 @@
 """Services that react to one another, on every kind of broker and log."""
 
 from collections.abc import Sequence
+from typing import Any
 
-from chassis.facts import EventHandled
-from messaging.events import Ending
+from chassis.facts import EventHandled, MessageRejected
+from messaging.events import HANDLER_FAILED, Ending
+from participants import Choreography, EventContext
 from tests.choreography.conftest import Stage
 from tests.choreography.ear import event
 from tests.choreography.services import Diary, first_service, second_service
@@ -86,6 +88,23 @@ async def test_nothing_is_undone_twice(stage: Stage) -> None:
             await stage.ear.tell(event("Refused", number=number))
             await stage.ear.hear("Abandoned")
     assert diary.lines == ["do tea", "undo tea", "undo nothing"]
+
+
+async def test_what_a_handler_failed_at_is_told_with_its_traceback(stage: Stage) -> None:
+    failing = Choreography("First")
+
+    @failing.on("Asked")
+    async def divide(event: dict[str, Any], context: EventContext) -> None:
+        event["cents"] / 0
+
+    async with running(await stage.runner(failing)):
+        await stage.ear.tell(event("Asked", cents=5))
+        await stage.ear.dead_letter()
+    [rejected] = stage.facts_of(MessageRejected)
+    assert rejected.reason == HANDLER_FAILED
+    assert rejected.traceback.count("Traceback") == 1
+    assert 'in divide\n    event["cents"] / 0' in rejected.traceback
+    assert "choreography/" not in rejected.traceback.replace("tests/choreography", "")
 
 
 async def test_sagas_do_not_meet(stage: Stage) -> None:

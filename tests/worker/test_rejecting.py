@@ -11,7 +11,13 @@ from tests.worker.stage import Desk, Stage, reply_to
 
 
 def reply(stage: Stage, body: bytes, kind: str = "SagaStepCompleted") -> Outgoing:
-    return Outgoing(exchange=stage.names.replies, routing_key=kind, type=kind, body=body)
+    return Outgoing(
+        exchange=stage.names.replies,
+        routing_key=kind,
+        type=kind,
+        body=body,
+        correlation_id="trip-1",
+    )
 
 
 @pytest.mark.parametrize(
@@ -39,7 +45,8 @@ async def test_a_bad_reply_is_a_dead_letter_and_its_neighbours_go_on(
     assert by_reason.keys() == {reason, "bad_encoding"}
     assert by_reason[reason].body == body
     assert by_reason[reason].routing_key == f"rejected.{stage.names.replies}"
-    assert reason in {fact.reason for fact in stage.facts_of(MessageRejected)}
+    told = {fact.reason: fact.saga_id for fact in stage.facts_of(MessageRejected)}
+    assert told[reason] == "trip-1"  # as the message's properties say
 
 
 async def test_a_saga_that_cannot_be_read_spoils_only_its_own_messages(
