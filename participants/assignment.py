@@ -6,7 +6,7 @@ from datetime import timedelta
 from typing import Self
 
 from chassis import tracing
-from chassis.facts import CommandHandled, MessageRejected
+from chassis.facts import CommandHandled, MessageRejected, Noticed
 from messaging.codec import decode_command, encode_reply, rejected
 from messaging.contract import Command
 from messaging.errors import ProtocolError
@@ -78,6 +78,19 @@ def rejection_of(names: Names, delivery: Delivery, error: ProtocolError) -> Sett
     )
     message = rejected(names, delivery, error.reason, error.detail)
     return Settlement(delivery=delivery, message=message, fact=fact)
+
+
+def cut_off(what: str, delivery: Delivery) -> Noticed:
+    """The program ends, and had no time left for it."""
+    return Noticed(
+        level="warning",
+        message=f"a {what} is cut off, and comes again: its handler took too long to stop",
+        details={
+            "queue": delivery.queue,
+            "routing_key": delivery.routing_key,
+            "saga_id": delivery.correlation_id,
+        },
+    )
 
 
 def _traceback_behind(error: ProtocolError) -> str | None:

@@ -12,7 +12,7 @@ from messaging.errors import ProtocolError
 from messaging.port import Broker, Consumer, Delivery
 from messaging.topology import Names
 from participants import batching
-from participants.assignment import Assignment, rejection_of
+from participants.assignment import Assignment, cut_off, rejection_of
 from participants.batching import Batching, Exits
 from participants.execution import Answer, Executor
 from participants.holding import Holding
@@ -140,6 +140,9 @@ class Service:
                     settlement = await self._settlement_of(assignment)
                 if settlement is not None:
                     self._settler.put(settlement)
+            except asyncio.CancelledError:
+                self._around.observe(cut_off("command", assignment.delivery))
+                raise
             except Exception as error:
                 await self._give_back(assignment.delivery, error)
 

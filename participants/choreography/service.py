@@ -15,7 +15,7 @@ from messaging.errors import ProtocolError, Unavailable
 from messaging.events import decode_event
 from messaging.port import Broker, Consumer, Delivery, Outgoing, Receipt
 from messaging.topology import Names
-from participants.assignment import rejection_of
+from participants.assignment import cut_off, rejection_of
 from participants.choreography.definition import Choreography
 from participants.choreography.execution import Done, EventExecutor, Heard
 from participants.choreography.log import EventLog, Place
@@ -112,6 +112,9 @@ class ChoreographyService:
             settlement = await self._settlement_of(delivery)
         except ProtocolError as error:
             self._settler.put(rejection_of(self._hall.names, delivery, error))
+        except asyncio.CancelledError:
+            self._hall.observe(cut_off("event", delivery))
+            raise
         except Exception as error:
             self._hall.observe(_surprise(delivery, error))
             await asyncio.sleep(_PAUSE_AFTER_SURPRISE)

@@ -11,7 +11,7 @@ from uuid import UUID
 import pytest
 from pydantic import BaseModel, ConfigDict
 
-from chassis.facts import CommandHandled, MessageRejected
+from chassis.facts import CommandHandled, MessageRejected, Noticed
 from messaging.contract import Effect, Reply, ReplyType
 from participants import Context, NotFound, Participant, StepFailed
 from participants.guard import TOO_LATE, Entry, State
@@ -392,6 +392,28 @@ async def test_no_more_commands_run_at_a_time_than_allowed(stage: Stage) -> None
         answered = {(await stage.desk.reply()).saga_id for _ in range(8)}
     assert len(answered) == 8
     assert most == (2 if stage_allows_two else 1)
+
+
+async def test_a_command_that_outlasts_the_drain_is_named(stage: Stage) -> None:
+    service = Participant("TestService")
+    begun = asyncio.Event()
+
+    @service.action("Act")
+    async def act(command: dict[str, Any], context: Context) -> None:
+        begun.set()
+        await asyncio.sleep(60)
+
+    runner = stage.runner(service)
+    await runner.prepare()
+    work = asyncio.create_task(runner.run(asyncio.Event()))
+    await stage.desk.send(command("TestService.Act"))
+    async with asyncio.timeout(10):
+        await begun.wait()
+    work.cancel()
+    await asyncio.wait([work])
+    [told] = [each for each in stage.facts_of(Noticed) if "cut off" in each.message]
+    assert told.details["saga_id"] == command("TestService.Act").saga_id
+    assert told.details["routing_key"] == "TestService.Act"
 
 
 async def test_participants_of_one_program_do_not_mix(stage: Stage, shop: Shop) -> None:
