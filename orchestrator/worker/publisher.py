@@ -11,6 +11,10 @@ from messaging.port import Broker, Outgoing, Receipt
 from messaging.topology import Names
 
 _PAUSE_CAP: Final = 10
+_NOT_TAKEN: Final = (
+    "the broker has not confirmed these messages: a full queue, a missing permission, or no"
+    " connection; they are sent again"
+)
 
 
 class Post(NamedTuple):  # one for each message: a tuple costs a quarter of a dataclass
@@ -56,7 +60,7 @@ class Publisher:
                 failures += 1
                 if stopping.is_set() and failures > 1:
                     return None
-                self._complain(left, receipts)
+                self._complain(left, receipts, failures)
                 await asyncio.sleep(backoff(min(failures, _PAUSE_CAP)))
         return returned
 
@@ -74,13 +78,16 @@ class Publisher:
         )
         return receipts
 
-    def _complain(self, left: Sequence[Post], receipts: Sequence[Receipt]) -> None:
+    def _complain(self, left: Sequence[Post], receipts: Sequence[Receipt], failures: int) -> None:
         if Receipt.UNROUTABLE in receipts:
-            where = {f"{post.message.exchange} {post.message.routing_key}" for post in left}
-            details = {"messages": len(left), "to": ", ".join(sorted(where)[:5])}
-            self._observe(
-                Noticed(level="warning", message="no queue takes these messages", details=details)
-            )
+            message = "no queue takes these messages"
+        elif failures > 1:  # once is a lost connection, of which we are told
+            message = _NOT_TAKEN
+        else:
+            return
+        where = {f"{post.message.exchange} {post.message.routing_key}" for post in left}
+        details = {"messages": len(left), "to": ", ".join(sorted(where)[:5])}
+        self._observe(Noticed(level="warning", message=message, details=details))
 
 
 def _came_back(post: Post, receipt: Receipt, names: Names) -> bool:

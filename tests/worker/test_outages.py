@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 import psycopg
 import pytest
 
-from chassis.facts import BatchPublished, ConnectionChanged
+from chassis.facts import BatchPublished, ConnectionChanged, Noticed
 from messaging import codec
 from messaging.memory import MemoryServer
 from orchestrator.store.stores import store_for
@@ -50,6 +50,23 @@ async def start_all(desk: Desk) -> None:
 
 async def all_end(desk: Desk) -> bool:
     return {await desk.ends(saga_id) for saga_id in SAGAS} == {"completed"}
+
+
+@ON_EMBEDDED
+async def test_a_queue_that_takes_nothing_is_named(
+    stage: Stage, desk: Desk, server: MemoryServer
+) -> None:
+    async with stage.working():
+        await desk.start("trip-1")
+        flight = await desk.command()
+        await desk.answer(flight)
+        server.refuse_publishes(3)
+        await desk.command("OtherService")
+    told = [each for each in stage.facts_of(Noticed) if "has not confirmed" in each.message]
+    assert [each.details for each in told] == [
+        {"messages": 1, "to": f"{stage.names.commands} OtherService.Book"}
+    ] * len(told)
+    assert told, "the first refusal may be a lost connection, the second is told"
 
 
 @ON_EMBEDDED
