@@ -1,7 +1,8 @@
 """The two statements that save what was decided from memory, each a transaction of its own.
 
 Rows of a batch are arrays of columns. A row that is alone, as under little load, is said as it
-is: to take thirty arrays apart is half of what the server has to do for it.
+is: to make thirty arrays, and to take them apart, costs more than one row.
+See docs/adr/0028-a-lone-step-asks-postgres-directly.md.
 """
 
 from collections.abc import Sequence
@@ -109,15 +110,14 @@ class AtOnce:
     """Both statements, for one way to ask for the epoch, an expression of SQL."""
 
     def __init__(self, epoch: str) -> None:
-        self._epoch = epoch
-        self._inserts: dict[int | None, Statement] = {}
-        self._saves: dict[int | None, Statement] = {}
+        self._inserting = _Form(_INSERT.replace("{epoch}", epoch), _ALL)
+        self._saving = _Form(_SAVE.replace("{epoch}", epoch), _MARKED)
 
     def insertion(
         self, rows: Sequence[SagaRow], decisions: Sequence[Decision], epoch: str, now: datetime
     ) -> Question:
         """Insert these, if that is the epoch, and the moment hardly past."""
-        return self._question(_INSERT, self._inserts, _ALL, rows, decisions, (epoch, now))
+        return self._inserting.question(rows, decisions, epoch, now)
 
     def saving(
         self,
@@ -132,34 +132,43 @@ class AtOnce:
             (*row, mark.xmin, mark.version, mark.updated_at)
             for row, mark in zip(rows, marks, strict=True)
         ]
-        return self._question(_SAVE, self._saves, _MARKED, marked, decisions, (epoch, now))
+        return self._saving.question(marked, decisions, epoch, now)
 
-    def _question(  # a statement's parts, in the order of its text
+
+class _Form:
+    """A statement for any number of rows, and the same for one that is alone."""
+
+    def __init__(self, template: str, places: Places) -> None:
+        self._template = template
+        self._places = places
+        self._statements: dict[int | None, Statement] = {}  # by lines beside one row; None: any
+
+    def question(
         self,
-        template: str,
-        known: dict[int | None, Statement],
-        places: Places,
         rows: Sequence[tuple[Any, ...]],
         decisions: Sequence[Decision],
-        guard: tuple[str, datetime],
+        epoch: str,
+        now: datetime,
     ) -> Question:
         lines = history_of(decisions)
-        number = len(lines) if len(rows) == 1 and 1 <= len(lines) <= _FEW else None
-        write = _columns if number is None else _rows
-        statement = known.get(number)
-        if statement is None:
-            statement = known[number] = self._statement(template, places, number)
-        values = [*write(places, rows), *_rows(_GUARD, [guard]), *write(_LINE, lines)]
-        return Question(statement, values)
+        alone = len(lines) if len(rows) == 1 and 1 <= len(lines) <= _FEW else None
+        if alone not in self._statements:
+            self._statements[alone] = self._statement(alone)
+        write = _columns if alone is None else _rows
+        values = [
+            *write(self._places, rows),
+            *_rows(_GUARD, [(epoch, now)]),
+            *write(_LINE, lines),
+        ]
+        return Question(self._statements[alone], values)
 
-    def _statement(self, template: str, places: Places, lines: int | None) -> Statement:
+    def _statement(self, lines: int | None) -> Statement:
         one = None if lines is None else 1
-        rows, told = _source(places, one), _source(_LINE, lines)
-        text = template.format(rows=rows, lines=told, epoch=self._epoch)
+        text = self._template.format(rows=_source(self._places, one), lines=_source(_LINE, lines))
         numbers = count(1)
         return Statement(
             text=sub("%s", lambda _: f"${next(numbers)}", text).encode(),
-            types=[*_types(places, one), *_types(_GUARD, 1), *_types(_LINE, lines)],
+            types=[*_types(self._places, one), *_types(_GUARD, 1), *_types(_LINE, lines)],
         )
 
 
@@ -174,12 +183,8 @@ def stored_by(result: PGresult) -> Stored | None:
 
 def _source(places: Places, rows: int | None) -> str:
     """A table of parameters: so many rows, or any number in arrays."""
-    parameters = ", ".join("%s" for _ in places)
-    return f"unnest({parameters})" if rows is None else f"(VALUES {_times(rows, parameters)})"
-
-
-def _times(rows: int, parameters: str) -> str:
-    return ", ".join(f"({parameters})" for _ in range(rows))
+    parameters = f"({', '.join('%s' for _ in places)})"
+    return f"unnest{parameters}" if rows is None else f"(VALUES {', '.join([parameters] * rows)})"
 
 
 def _types(places: Places, rows: int | None) -> Sequence[int]:
