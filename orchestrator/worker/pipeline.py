@@ -100,11 +100,15 @@ class Pipeline:
             if committed is None:
                 return
             settling = group.create_task(self._settle(consumer, committed, stopping))
-            await asyncio.sleep(0)  # messages first, then logs and metrics
-            self._batches.report(committed)
+            await asyncio.sleep(0)  # messages first
+            group.create_task(self._report(committed))
             self._left += committed.left
             if self._left and (self._trying_again is None or self._trying_again.done()):
                 self._trying_again = group.create_task(self._try_again(consumer, stopping))
+
+    async def _report(self, committed: Committed) -> None:
+        """Logs and metrics, at the next wait: mostly while the next batch is in the database."""
+        self._batches.report(committed)
 
     async def _try_again(self, consumer: Consumer, stopping: asyncio.Event) -> None:
         """What was left, without holding up what arrives, until all is done or we stop."""
