@@ -182,7 +182,7 @@ class OrchestratorSettings(RetentionSettings):
     """`saga orchestrator run`."""
 
     http_port: Port = Field(8080, description="Port for them; 0 turns them off.")
-    prefetch: Prefetch = Field(500, description="Replies held unacknowledged at a time.")
+    prefetch: Prefetch = Field(1000, description="Replies held unacknowledged at a time.")
     batch_size: int = Field(250, ge=1, le=10_000, description="Most replies in one transaction.")
     admission_limit: int = Field(
         500,
