@@ -9,8 +9,8 @@ from contextlib import suppress
 from typing import Final, cast
 
 import psycopg
-from psycopg import generators, pq
-from psycopg.pq import ExecStatus, TransactionStatus
+from psycopg import pq
+from psycopg.pq import TransactionStatus
 from psycopg.pq.abc import PGresult
 from sqlalchemy import Connection
 from sqlalchemy.exc import SQLAlchemyError
@@ -55,13 +55,10 @@ class DirectLine:
         """What each of them has given, after one round trip. Raises psycopg.Error for the first
         that fails; those after it are then not executed."""
         try:
-            results = await self._answers_to(b";".join(statements))
-            if results[-1].status == ExecStatus.FATAL_ERROR:
-                raise psycopg.errors.error_from_result(results[-1], encoding=self._encoding)
+            return await self._answers_to(b";".join(statements))
         except psycopg.Error:
             await self._give_up_if_lost()
             raise
-        return results
 
     async def rollback(self) -> None:
         try:
@@ -75,8 +72,7 @@ class DirectLine:
         driver = self._driver
         async with driver.lock:
             driver.pgconn.send_query(message)
-            results: list[PGresult] = await driver.wait(generators.execute(driver.pgconn))
-            return results
+            return await driver.answers()
 
     async def _give_up_if_lost(self) -> None:
         """Let the pool see it in its own way: it then gives up the others too, which are as old."""

@@ -24,7 +24,8 @@ async def test_no_more_sagas_than_the_limit_wait_for_their_first_reply(
         for number in range(FLOOD):
             assert await desk.ends(f"trip-{number}") == "completed"
         serving.cancel()
-    assert _highest(stage) < LIMIT + BATCH
+    # By the facts, and those of a batch of replies may be told after those of later starts.
+    assert _highest(stage) < LIMIT + 2 * BATCH
 
 
 async def test_a_participant_that_is_away_keeps_nobody_out_for_long(
