@@ -203,8 +203,9 @@ def _direction(value: object, origin: Origin) -> Direction | None:
 
 
 def _attempt(value: object) -> int | None:
-    is_number = isinstance(value, int) and not isinstance(value, bool)
-    return value if is_number and value in _ATTEMPTS else None  # type: ignore[return-value]  # an int
+    if isinstance(value, bool) or not isinstance(value, int):
+        return None
+    return value if value in _ATTEMPTS else None
 
 
 def _size(value: object) -> int:
